@@ -3,11 +3,11 @@
 //! never grow beyond [`MAX_HEAD_BYTES`] whatever arrives.
 
 /// The longest head that is accepted, in bytes.
-pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Why bytes are not one HTTP/1.1 message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FramingError {
+pub(crate) enum FramingError {
     /// No empty line within [`MAX_HEAD_BYTES`].
     HeadTooLong,
     /// A `content-length` that is no decimal number.
@@ -33,7 +33,7 @@ impl std::error::Error for FramingError {}
 
 /// Reads one message at a time off a connection.
 #[derive(Debug, Default)]
-pub struct MessageReader {
+pub(crate) struct MessageReader {
     head: Vec<u8>,
     state: State,
 }
@@ -47,7 +47,9 @@ enum State {
     },
     ChunkSize {
         size: Option<u64>,
-        extension: bool,
+    },
+    ChunkExtension {
+        size: u64,
     },
     ChunkData {
         left: u64,
@@ -65,7 +67,7 @@ impl MessageReader {
     ///
     /// # Errors
     /// When the bytes are no HTTP/1.1 message; the connection is then of no further use.
-    pub fn feed(
+    pub(crate) fn feed(
         &mut self,
         mut bytes: &[u8],
         on_body: &mut impl FnMut(&[u8]),
@@ -87,9 +89,10 @@ impl MessageReader {
                     };
                     rest
                 }
-                State::ChunkSize { .. } | State::ChunkEnd | State::Trailer { .. } => {
-                    self.take_line_byte(bytes)?
-                }
+                State::ChunkSize { .. }
+                | State::ChunkExtension { .. }
+                | State::ChunkEnd
+                | State::Trailer { .. } => self.take_line_byte(bytes)?,
                 State::Done => return Err(FramingError::TrailingBytes),
             };
         }
@@ -97,7 +100,7 @@ impl MessageReader {
     }
 
     /// The first line of the message, without its line end; empty before the head is complete.
-    pub fn start_line(&self) -> &[u8] {
+    pub(crate) fn start_line(&self) -> &[u8] {
         if matches!(self.state, State::Head) {
             return &[];
         }
@@ -108,7 +111,7 @@ impl MessageReader {
     }
 
     /// Makes ready for the next message, keeping the memory.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.head.clear();
         self.state = State::Head;
     }
@@ -152,10 +155,7 @@ fn body_state(head: &[u8]) -> Result<State, FramingError> {
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"transfer-encoding") && value.eq_ignore_ascii_case(b"chunked")
         {
-            return Ok(State::ChunkSize {
-                size: None,
-                extension: false,
-            });
+            return Ok(State::ChunkSize { size: None });
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             let text = std::str::from_utf8(value).map_err(|_| FramingError::BadContentLength)?;
@@ -184,43 +184,16 @@ fn take_data<'a>(bytes: &'a [u8], left: u64, on_body: &mut impl FnMut(&[u8])) ->
 
 fn after_line_byte(state: State, byte: u8) -> Result<State, FramingError> {
     match (state, byte) {
-        (State::ChunkSize { size: Some(0), .. }, b'\n') => Ok(State::Trailer { line_bytes: 0 }),
-        (
-            State::ChunkSize {
-                size: Some(left), ..
-            },
-            b'\n',
-        ) => Ok(State::ChunkData { left }),
-        (
-            State::ChunkSize {
-                size: Some(size), ..
-            },
-            b';',
-        ) => Ok(State::ChunkSize {
-            size: Some(size),
-            extension: true,
-        }),
-        (
-            State::ChunkSize {
-                extension: true, ..
-            },
-            _,
-        )
-        | (State::ChunkSize { size: Some(_), .. }, b'\r')
-        | (State::ChunkEnd | State::Trailer { .. }, b'\r') => Ok(state),
-        (
-            State::ChunkSize {
-                size,
-                extension: false,
-            },
-            digit,
-        ) => with_digit(size, digit),
-        (State::ChunkEnd, b'\n') => Ok(State::ChunkSize {
-            size: None,
-            extension: false,
-        }),
+        (State::ChunkSize { size: Some(size) }, b';' | b'\r') => Ok(State::ChunkExtension { size }),
+        (State::ChunkSize { size }, digit) => with_digit(size, digit),
+        (State::ChunkExtension { size: 0 }, b'\n') => Ok(State::Trailer { line_bytes: 0 }),
+        (State::ChunkExtension { size: left }, b'\n') => Ok(State::ChunkData { left }),
+        (State::ChunkEnd, b'\n') => Ok(State::ChunkSize { size: None }),
         (State::Trailer { line_bytes: 0 }, b'\n') => Ok(State::Done),
         (State::Trailer { .. }, b'\n') => Ok(State::Trailer { line_bytes: 0 }),
+        (State::ChunkExtension { .. }, _) | (State::ChunkEnd | State::Trailer { .. }, b'\r') => {
+            Ok(state)
+        }
         (State::Trailer { line_bytes }, _) => Ok(State::Trailer {
             line_bytes: line_bytes.saturating_add(1),
         }),
@@ -237,10 +210,7 @@ fn with_digit(size: Option<u64>, byte: u8) -> Result<State, FramingError> {
         .checked_mul(16)
         .and_then(|size| size.checked_add(u64::from(digit)))
         .ok_or(FramingError::BadChunk)?;
-    Ok(State::ChunkSize {
-        size: Some(size),
-        extension: false,
-    })
+    Ok(State::ChunkSize { size: Some(size) })
 }
 
 #[cfg(test)]

@@ -7,16 +7,19 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::process::{Launcher, Role};
+use crate::process::{Launcher, free_address};
+use crate::variant::Proxy;
 
+/// The data plane's program, and what its column is called.
+pub(crate) const PROGRAM: &str = "weighbridge-dataplane";
 /// The virtual key's token; the floor and the upstream ignore it.
-pub const TOKEN: &str = "wb-bench-0123456789abcdefghijklmnopqrstuvwxyz";
+pub(crate) const TOKEN: &str = "wb-bench-0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// Writes the resources into `folder`, compiles them, and gives the snapshot's path.
 ///
 /// # Errors
 /// When `weighbridge check` isn't there or refuses something.
-pub fn compile(
+pub(crate) fn compile(
     launcher: &Launcher,
     folder: &Path,
     upstream: SocketAddr,
@@ -45,38 +48,34 @@ pub fn compile(
     Ok(snapshot)
 }
 
-/// The data plane's arguments.
-pub fn arguments(snapshot: &Path, listen: SocketAddr, admin: SocketAddr) -> Vec<String> {
-    [
+/// The data plane on one worker, as the floor is.
+///
+/// # Errors
+/// When no port is free.
+pub(crate) fn proxy(snapshot: &Path) -> anyhow::Result<Proxy> {
+    let (address, admin) = (free_address()?, free_address()?);
+    let arguments = [
         "--snapshot",
         &snapshot.to_string_lossy(),
         "--listen",
-        &listen.to_string(),
+        &address.to_string(),
         "--admin",
         &admin.to_string(),
         "--workers",
         "1",
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
-
-/// The data plane as a command.
-pub fn command(
-    launcher: &Launcher,
-    snapshot: &Path,
-    listen: SocketAddr,
-    admin: SocketAddr,
-) -> Command {
-    let mut command = launcher.command("weighbridge-dataplane", Role::Proxy);
-    command.args(arguments(snapshot, listen, admin));
-    command
+    ];
+    Ok(Proxy {
+        name: PROGRAM,
+        program: PROGRAM,
+        address,
+        arguments: arguments.map(str::to_owned).to_vec(),
+    })
 }
 
 /// A Provider with two accounts at 70/30, a Route that renames the model, and a key with a given token.
 fn manifests(upstream: SocketAddr) -> String {
     format!(
-        r#"apiVersion: v1
+        r"apiVersion: v1
 kind: Secret
 metadata: {{name: bench-accounts}}
 stringData: {{large: sk-bench-large, small: sk-bench-small}}
@@ -115,7 +114,7 @@ spec:
   routeRefs:
   - {{namespace: default, name: chat}}
   secretName: bench-key
-"#
+"
     )
 }
 

@@ -16,25 +16,25 @@ const QUOTED_LINES: usize = 15;
 
 /// Where the programs are and which cores they run on.
 #[derive(Debug, Clone)]
-pub struct Launcher {
+pub(crate) struct Launcher {
     /// The folder with the bench's programs.
-    pub binaries: PathBuf,
+    pub(crate) binaries: PathBuf,
     /// A core list for `taskset` per role, when pinned.
-    pub cores: Option<CoreLists>,
+    pub(crate) cores: Option<CoreLists>,
 }
 
 /// Core lists as `taskset -c` reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoreLists {
+pub(crate) struct CoreLists {
     /// For the proxy that is measured.
-    pub proxy: String,
+    pub(crate) proxy: String,
     /// For upstream and load generator.
-    pub others: String,
+    pub(crate) others: String,
 }
 
 /// Which of the [`CoreLists`] a program belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The program whose cost is measured.
     Proxy,
     /// Upstream, load generator.
@@ -43,7 +43,7 @@ pub enum Role {
 
 /// A running child.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     name: String,
     log: PathBuf,
@@ -51,7 +51,7 @@ pub struct Process {
 
 impl Launcher {
     /// A command for one of the bench's own programs.
-    pub fn command(&self, program: &str, role: Role) -> Command {
+    pub(crate) fn command(&self, program: &str, role: Role) -> Command {
         let path = self.binaries.join(program);
         let Some(cores) = &self.cores else {
             return Command::new(path);
@@ -72,7 +72,7 @@ impl CoreLists {
     ///
     /// # Errors
     /// When there is one core only.
-    pub fn split(cores: usize) -> anyhow::Result<Self> {
+    pub(crate) fn split(cores: usize) -> anyhow::Result<Self> {
         match cores {
             0 | 1 => bail!("--pin needs at least two cores, here is {cores}"),
             2 => Ok(Self {
@@ -92,7 +92,7 @@ impl Process {
     ///
     /// # Errors
     /// When the program isn't there.
-    pub fn start(command: &mut Command, name: &str, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: &mut Command, name: &str, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = std::fs::File::create(&log)?;
         let child = command
@@ -109,7 +109,7 @@ impl Process {
     }
 
     /// The process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -117,7 +117,7 @@ impl Process {
     ///
     /// # Errors
     /// When it has.
-    pub fn check_running(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check_running(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended with {status}: {}", self.name, self.last_output()),
@@ -128,7 +128,7 @@ impl Process {
     ///
     /// # Errors
     /// When it hasn't within `limit`; it is then killed as the guard drops.
-    pub async fn terminate(mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+    pub(crate) async fn terminate(mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         // `sh` has `kill` built in: no package is needed, and no unsafe code.
         let sent = Command::new("sh")
             .args(["-c", "kill -TERM \"$0\"", &self.id().to_string()])
@@ -143,7 +143,7 @@ impl Process {
     ///
     /// # Errors
     /// When it hasn't within `limit`.
-    pub async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+    pub(crate) async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -162,7 +162,7 @@ impl Process {
     }
 
     /// Everything that the process has written so far.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         let mut text = String::new();
         let read =
             std::fs::File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text));
@@ -173,7 +173,7 @@ impl Process {
     }
 
     /// The last lines of [`Self::output`], for an error message.
-    pub fn last_output(&self) -> String {
+    pub(crate) fn last_output(&self) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         let from = lines.len().saturating_sub(QUOTED_LINES);
@@ -193,7 +193,7 @@ impl Drop for Process {
 ///
 /// # Errors
 /// When the system has none.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
     Ok(listener.local_addr()?)

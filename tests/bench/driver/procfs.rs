@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How much CPU, user and system, a process had used at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CpuReading {
+pub(crate) enum CpuReading {
     /// Per thread, in nanoseconds, from `task/*/schedstat`.
     Threads(BTreeMap<String, Duration>),
     /// Of the process, in ticks of 10 ms, from `stat`, on kernels without scheduler statistics.
@@ -24,7 +24,7 @@ impl CpuReading {
     ///
     /// # Errors
     /// When the process is gone or the files have another shape.
-    pub fn take(pid: u32) -> anyhow::Result<Self> {
+    pub(crate) fn take(pid: u32) -> anyhow::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
         let own = directory.join("schedstat");
         if !own.exists() {
@@ -51,7 +51,7 @@ impl CpuReading {
     ///
     /// # Errors
     /// When the two readings are of different kinds.
-    pub fn since(&self, before: &Self) -> anyhow::Result<Duration> {
+    pub(crate) fn since(&self, before: &Self) -> anyhow::Result<Duration> {
         match (self, before) {
             (Self::Threads(after), Self::Threads(before)) => Ok(after
                 .iter()
@@ -86,13 +86,19 @@ mod tests {
 
     #[test]
     fn reads_user_and_system_time_past_a_strange_command() {
-        let text = "4242 (a b) c) S 1 4242 4242 0 -1 4194560 1337 0 2 0 150 25 0 0 20 0 3 0 998877 1 2\n";
+        let text =
+            "4242 (a b) c) S 1 4242 4242 0 -1 4194560 1337 0 2 0 150 25 0 0 20 0 3 0 998877 1 2\n";
         assert_eq!(parse_stat(text), Some(Duration::from_millis(1750)));
     }
 
     #[test]
     fn refuses_a_stat_that_is_cut() {
-        for text in ["", "1 (a", "1 (a) S 1 2 3", "1 (a) S 1 2 3 4 5 6 7 8 9 10 x 12"] {
+        for text in [
+            "",
+            "1 (a",
+            "1 (a) S 1 2 3",
+            "1 (a) S 1 2 3 4 5 6 7 8 9 10 x 12",
+        ] {
             assert_eq!(parse_stat(text), None, "{text}");
         }
     }
@@ -120,11 +126,7 @@ mod tests {
         let before = reading(&[("1", 100), ("2", 50)]);
         let after = reading(&[("1", 130), ("3", 5)]);
         assert_eq!(after.since(&before).unwrap(), Duration::from_nanos(35));
-        assert!(
-            after
-                .since(&CpuReading::Process(Duration::ZERO))
-                .is_err()
-        );
+        assert!(after.since(&CpuReading::Process(Duration::ZERO)).is_err());
     }
 
     #[test]

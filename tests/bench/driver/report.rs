@@ -11,55 +11,55 @@ const ABSENT: &str = "–";
 
 /// One row: a figure of one workload for every variant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// The workload and the figure with its unit.
-    pub label: String,
+    pub(crate) label: String,
     /// Digits after the decimal point of the values.
     #[serde(skip)]
-    pub decimals: usize,
+    pub(crate) decimals: usize,
     /// By variant.
-    pub values: Vec<Option<Spread>>,
+    pub(crate) values: Vec<Option<Spread>>,
     /// By variant, over the floor, taken inside each round.
-    pub ratios: Vec<Option<Spread>>,
+    pub(crate) ratios: Vec<Option<Spread>>,
 }
 
 /// Where and how it was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// The processor's name.
-    pub processor: String,
+    pub(crate) processor: String,
     /// Cores that this process may use.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// The kernel's release.
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// Load averages when the bench began: near zero on a quiet machine.
-    pub load_average: String,
+    pub(crate) load_average: String,
     /// Measured rounds per row.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Whether the proxy had a core of its own.
-    pub pinned: bool,
+    pub(crate) pinned: bool,
     /// Whether the slices were shortened.
-    pub quick: bool,
+    pub(crate) quick: bool,
     /// Whether the bench was built without optimisation: its figures then mean nothing.
-    pub unoptimised: bool,
+    pub(crate) unoptimised: bool,
 }
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Where and how.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// The names that `values` and `ratios` follow.
-    pub variants: Vec<&'static str>,
+    pub(crate) variants: Vec<&'static str>,
     /// The rows.
-    pub lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
     /// What was left out, and how to get it.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {
     /// The table, as Markdown that is also readable as it stands.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let rows: Vec<Vec<String>> = self.lines.iter().map(|line| self.cells(line)).collect();
         let mut text = self.heading();
         text.push_str(&table(&self.columns(), &rows));
@@ -129,7 +129,11 @@ impl Report {
 
 fn with_quartiles(spread: Spread) -> String {
     // A count has no spread: its quartiles are the count.
-    if spread.lower_quartile.total_cmp(&spread.upper_quartile).is_eq() {
+    if spread
+        .lower_quartile
+        .total_cmp(&spread.upper_quartile)
+        .is_eq()
+    {
         return format!("{:.2}", spread.median);
     }
     format!(

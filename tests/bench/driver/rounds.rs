@@ -2,28 +2,30 @@
 //! round, so that a slow minute of the machine falls on all of them. Ratios are taken inside a round and
 //! must never be taken across rounds.
 
+use crate::progress::Progress;
 use crate::report::Line;
 use crate::statistics::Spread;
 use crate::variant::{Loader, Slice, Variant};
 use crate::workload::{Figure, Workload};
 
 /// The index of the direct way among the variants.
-pub const DIRECT: usize = 0;
+pub(crate) const DIRECT: usize = 0;
 /// The index of the floor among the variants.
-pub const FLOOR: usize = 1;
+pub(crate) const FLOOR: usize = 1;
 
 /// The slices of one round, by variant.
-pub type Round = Vec<Slice>;
+pub(crate) type Round = Vec<Slice>;
 
 /// Runs one warm-up round and `count` measured ones.
 ///
 /// # Errors
 /// When a slice fails.
-pub async fn run(
+pub(crate) async fn run(
     loader: &Loader,
     variants: &mut [Variant],
     workload: &Workload,
     count: usize,
+    progress: &Progress,
 ) -> anyhow::Result<Vec<Round>> {
     let mut rounds = Vec::new();
     let upstream = variants.first().map(|direct| direct.address);
@@ -32,6 +34,10 @@ pub async fn run(
         None => 0,
     };
     for number in 0..=count {
+        progress.step(&match number {
+            0 => "warming up".to_owned(),
+            _ => format!("round {number} of {count}"),
+        });
         let mut slices = Vec::new();
         for position in rotated(variants.len(), number) {
             if let Some(variant) = variants.get_mut(position) {
@@ -48,9 +54,9 @@ pub async fn run(
 }
 
 /// The lines of one workload: the value of each variant and the ratio of each proxy to the floor.
-pub fn lines(workload: &Workload, variants: usize, rounds: &[Round]) -> Vec<Line> {
+pub(crate) fn lines(workload: &Workload, variants: usize, rounds: &[Round]) -> Vec<Line> {
     let line = |figure: &Figure| Line {
-        label: format!("{}: {}", workload.name, figure.label()),
+        label: format!("{}: {}", workload.name, figure.label(workload.mode)),
         decimals: figure.decimals(),
         values: (0..variants)
             .map(|variant| spread(rounds, |round| value(*figure, round, variant)))

@@ -4,19 +4,19 @@ use serde::Serialize;
 
 /// A median with the quartiles around it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// A quarter of the values lie below.
-    pub lower_quartile: f64,
+    pub(crate) lower_quartile: f64,
     /// Half of the values lie below.
-    pub median: f64,
+    pub(crate) median: f64,
     /// Three quarters of the values lie below.
-    pub upper_quartile: f64,
+    pub(crate) upper_quartile: f64,
 }
 
 impl Spread {
     /// Of at least one value; quantiles interpolate linearly between ranks (Hyndman and Fan's type 7,
-    /// the default of R and NumPy).
-    pub fn of(values: &[f64]) -> Option<Self> {
+    /// the default of R and of `numpy.quantile`).
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         Some(Self {

@@ -3,42 +3,56 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::gateway::TOKEN;
-use crate::procfs::CpuReading;
 use crate::process::{Launcher, Process, Role};
+use crate::procfs::CpuReading;
 use crate::workload::{Mode, Workload};
 
 /// The longest that one slice may take, valgrind included.
-const SLICE_LIMIT: Duration = Duration::from_secs(300);
+const SLICE_LIMIT: Duration = Duration::from_mins(5);
 /// The longest that a program may take to its first answer, valgrind included.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(50);
 
 /// One way to the upstream.
 #[derive(Debug)]
-pub struct Variant {
+pub(crate) struct Variant {
     /// As printed.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Where the load goes.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The proxy in between; none for the direct way.
-    pub proxy: Option<Process>,
+    pub(crate) proxy: Option<Process>,
+}
+
+/// A proxy that can be started.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// As printed.
+    pub(crate) name: &'static str,
+    /// One of the programs beside this one.
+    pub(crate) program: &'static str,
+    /// Where it will answer.
+    pub(crate) address: SocketAddr,
+    /// What makes it do so.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// What one run of the load generator reported.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub struct LoadReport {
+pub(crate) struct LoadReport {
     /// Answers read.
-    pub requests: u32,
+    pub(crate) requests: u32,
     /// Wall time, without connecting.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Bytes of all decoded bodies.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Median latency.
     pub p50_seconds: f64,
     /// 99th percentile of the latency.
@@ -47,20 +61,20 @@ pub struct LoadReport {
 
 /// One variant's part of a round.
 #[derive(Debug, Clone, Copy)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// What the load generator saw.
-    pub load: LoadReport,
+    pub(crate) load: LoadReport,
     /// CPU time of the proxy over the slice.
-    pub cpu: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
 }
 
 /// Runs load through variants.
 #[derive(Debug)]
-pub struct Loader {
+pub(crate) struct Loader {
     /// The programs.
-    pub launcher: Launcher,
+    pub(crate) launcher: Launcher,
     /// Where output goes.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Loader {
@@ -68,7 +82,7 @@ impl Loader {
     ///
     /// # Errors
     /// When a request failed, an answer was shorter than `answer_bytes`, or a program ended.
-    pub async fn slice(
+    pub(crate) async fn slice(
         &self,
         variant: &mut Variant,
         workload: &Workload,
@@ -91,7 +105,7 @@ impl Loader {
     ///
     /// # Errors
     /// When its program ends, or no answer came in time.
-    pub async fn await_answer(&self, variant: &mut Variant) -> anyhow::Result<()> {
+    pub(crate) async fn await_answer(&self, variant: &mut Variant) -> anyhow::Result<()> {
         let probe = single_request(Mode::Plain);
         let deadline = Instant::now() + START_LIMIT;
         loop {
@@ -113,7 +127,11 @@ impl Loader {
     ///
     /// # Errors
     /// When the request fails.
-    pub async fn answer_bytes(&self, upstream: SocketAddr, mode: Mode) -> anyhow::Result<u64> {
+    pub(crate) async fn answer_bytes(
+        &self,
+        upstream: SocketAddr,
+        mode: Mode,
+    ) -> anyhow::Result<u64> {
         let report = self.load(upstream, &single_request(mode), 1).await?;
         Ok(report.bytes)
     }
@@ -122,7 +140,7 @@ impl Loader {
     ///
     /// # Errors
     /// When a request failed or an answer was shorter than `answer_bytes`.
-    pub async fn load(
+    pub(crate) async fn load(
         &self,
         address: SocketAddr,
         workload: &Workload,
@@ -147,22 +165,18 @@ impl Loader {
     }
 }
 
-/// Starts a proxy that answers at `address`.
-///
-/// # Errors
-/// When the program isn't there.
-pub fn start(
-    name: &'static str,
-    address: SocketAddr,
-    command: &mut std::process::Command,
-    folder: &Path,
-) -> anyhow::Result<Variant> {
-    let proxy = Process::start(command, name, folder)?;
-    Ok(Variant {
-        name,
-        address,
-        proxy: Some(proxy),
-    })
+impl Proxy {
+    /// Starts `command`, which runs this proxy.
+    ///
+    /// # Errors
+    /// When the program isn't there.
+    pub(crate) fn start(&self, command: &mut Command, folder: &Path) -> anyhow::Result<Variant> {
+        Ok(Variant {
+            name: self.name,
+            address: self.address,
+            proxy: Some(Process::start(command, self.name, folder)?),
+        })
+    }
 }
 
 fn cpu(variant: &Variant) -> anyhow::Result<Option<CpuReading>> {

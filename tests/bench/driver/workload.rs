@@ -5,13 +5,23 @@ use std::fmt;
 
 /// How the upstream answers; the names are those of the load generator's `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// One JSON document of 1 KiB.
     Plain,
     /// 100 chunks, back to back.
     Burst,
     /// 100 chunks, 1 ms apart.
     Paced,
+}
+
+impl Mode {
+    /// What one call is, for the figures' units.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Plain => "request",
+            Self::Burst | Self::Paced => "stream",
+        }
+    }
 }
 
 impl fmt::Display for Mode {
@@ -26,7 +36,7 @@ impl fmt::Display for Mode {
 
 /// What is read off the slices of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figure {
+pub(crate) enum Figure {
     /// CPU time of the proxy per request, in µs.
     Cpu,
     /// Requests per second.
@@ -38,18 +48,19 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// The figure's name with its unit.
-    pub fn label(self) -> &'static str {
+    /// The figure's name with its unit, for calls of this mode.
+    pub(crate) fn label(self, mode: Mode) -> String {
+        let unit = mode.unit();
         match self {
-            Self::Cpu => "CPU, µs per request",
-            Self::Throughput => "requests/s",
-            Self::AddedMedian => "added latency p50, µs",
-            Self::AddedP99 => "added latency p99, µs",
+            Self::Cpu => format!("CPU, µs per {unit}"),
+            Self::Throughput => format!("{unit}s/s"),
+            Self::AddedMedian => "added latency p50, µs".to_owned(),
+            Self::AddedP99 => "added latency p99, µs".to_owned(),
         }
     }
 
     /// Digits after the decimal point.
-    pub fn decimals(self) -> usize {
+    pub(crate) fn decimals(self) -> usize {
         match self {
             Self::Throughput => 0,
             Self::Cpu | Self::AddedMedian | Self::AddedP99 => 1,
@@ -59,26 +70,26 @@ impl Figure {
 
 /// One kind of load; a slice of it is `requests` requests in a closed loop.
 #[derive(Debug, Clone, Copy)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// As printed.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Size of the request's body.
-    pub body_bytes: u32,
+    pub(crate) body_bytes: u32,
     /// How the upstream answers.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Connections, one request at a time each.
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Requests (or streams) per slice: about a second's worth.
-    pub requests: u32,
+    pub(crate) requests: u32,
     /// What is reported.
-    pub figures: &'static [Figure],
+    pub(crate) figures: &'static [Figure],
 }
 
 /// Connections that saturate one current-thread proxy.
 const SATURATING_CONNECTIONS: u32 = 32;
 
 /// The rows that are timed.
-pub const TIMED: [Workload; 5] = [
+pub(crate) const TIMED: [Workload; 5] = [
     Workload {
         name: "1 KiB chat",
         body_bytes: 1024,
@@ -123,7 +134,7 @@ pub const TIMED: [Workload; 5] = [
 
 /// The rows whose instructions are counted: `requests` is the larger count, a quarter of it the
 /// smaller, so that start, connecting and warming up cancel out.
-pub const COUNTED: [Workload; 2] = [
+pub(crate) const COUNTED: [Workload; 2] = [
     Workload {
         name: "1 KiB chat",
         body_bytes: 1024,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// How the upstream shall answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// One JSON document
     Plain,
     /// A stream, all chunks at once
@@ -23,7 +23,7 @@ bridge away. In the afternoon the clouds came over the ridge and we found shelte
 had left a lamp and a pot of tea. ";
 
 /// A chat request body of exactly `bytes` bytes, or of the least that the mode needs.
-pub fn chat_body(bytes: usize, mode: Mode) -> String {
+pub(crate) fn chat_body(bytes: usize, mode: Mode) -> String {
     let before = r#"{"messages":[{"role":"system","content":"You are a careful editor."},{"role":"user","content":""#;
     let after = match mode {
         Mode::Plain => r#""}],"model":"chat"}"#,
@@ -39,7 +39,7 @@ pub fn chat_body(bytes: usize, mode: Mode) -> String {
 }
 
 /// The whole request for `address`, head and body.
-pub fn request(address: SocketAddr, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(address: SocketAddr, token: &str, body: &str) -> Vec<u8> {
     format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\naccept: application/json\r\nuser-agent: bench-load\r\n\

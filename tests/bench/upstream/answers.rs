@@ -4,16 +4,16 @@
 use serde_json::{Value, json};
 
 /// Events in a stream, each an HTTP chunk of its own.
-pub const STREAM_CHUNKS: usize = 100;
+pub(crate) const STREAM_CHUNKS: usize = 100;
 /// Bytes in the body of a whole answer.
-pub const COMPLETION_BYTES: usize = 1024;
+pub(crate) const COMPLETION_BYTES: usize = 1024;
 
 const PROSE: &str = "The morning ferry left the harbour a little late because the tide was low, and the \
 captain waited for two more passengers who came running along the pier. ";
 
 /// All answers, ready to be written.
 #[derive(Debug)]
-pub struct Answers {
+pub(crate) struct Answers {
     completion: Vec<u8>,
     stream: Vec<u8>,
     stream_chunks: Vec<Vec<u8>>,
@@ -22,7 +22,7 @@ pub struct Answers {
 
 /// What to write for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub(crate) enum Answer<'a> {
     /// All at once.
     Whole(&'a [u8]),
     /// One after the other, with time between them.
@@ -31,7 +31,7 @@ pub enum Answer<'a> {
 
 impl Answers {
     /// Builds the answers.
-    pub fn build() -> Self {
+    pub(crate) fn build() -> Self {
         let stream_chunks = stream_chunks();
         Self {
             completion: completion(),
@@ -43,7 +43,7 @@ impl Answers {
 
     /// The answer to one request: a stream where the body asks for one, paced where its `user` says so;
     /// 404 to whatever is not a `POST` below `/v1/`.
-    pub fn choose(&self, start_line: &[u8], body: &[u8]) -> Answer<'_> {
+    pub(crate) fn choose(&self, start_line: &[u8], body: &[u8]) -> Answer<'_> {
         if !start_line.starts_with(b"POST /v1/") {
             return Answer::Whole(&self.refusal);
         }
@@ -187,10 +187,7 @@ mod tests {
     fn paces_the_same_bytes_in_a_hundred_writes() {
         let answers = Answers::build();
         let burst = answers.choose(b"POST /v1/x HTTP/1.1", br#"{"stream":true}"#);
-        let paced = answers.choose(
-            b"POST /v1/x HTTP/1.1",
-            br#"{"stream":true,"user":"paced"}"#,
-        );
+        let paced = answers.choose(b"POST /v1/x HTTP/1.1", br#"{"stream":true,"user":"paced"}"#);
         assert_eq!(body_of(burst), body_of(paced));
         assert!(matches!(paced, Answer::Paced(chunks) if chunks.len() == 100));
     }
