@@ -1,0 +1,1 @@
+//! The structural scanner of JSON. Being written.
