@@ -1,5 +1,5 @@
-//! What a person sees while the bench runs: one line per row on standard error, rewritten in place on a
-//! terminal. It must never write to standard output, which holds the table alone.
+//! What a person sees while the bench runs: one line per row on standard error; on a terminal it also
+//! shows the step, in place. It must never write to standard output, which holds the table alone.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Progress {
     start: Instant,
-    in_place: bool,
+    is_terminal: bool,
     row: String,
 }
 
@@ -17,41 +17,40 @@ impl Progress {
     pub(crate) fn start() -> Self {
         Self {
             start: Instant::now(),
-            in_place: std::io::stderr().is_terminal(),
+            is_terminal: std::io::stderr().is_terminal(),
             row: String::new(),
         }
     }
 
     /// A new row begins.
     pub(crate) fn row(&mut self, row: impl Into<String>) {
+        self.finish();
         self.row = row.into();
-        self.write("", "\n");
+        if !self.is_terminal {
+            write(&format!("{}\n", self.line()));
+        }
     }
 
-    /// A step within the row; shown on a terminal only, where it replaces the one before.
+    /// A step within the row replaces the one before.
     pub(crate) fn step(&self, step: &str) {
-        if self.in_place {
-            self.write(step, "");
+        if self.is_terminal {
+            write(&format!("\r\x1b[K{}: {step}", self.line()));
         }
     }
 
-    /// The last line of a row on a terminal is left behind as it is.
+    /// Leaves the last row's line behind.
     pub(crate) fn finish(&self) {
-        self.write("done", "\n");
-    }
-
-    fn write(&self, step: &str, line_end: &str) {
-        let seconds = self.start.elapsed().as_secs();
-        let line = format!("[{seconds:>4} s] {} {step}", self.row);
-        let line = line.trim_end();
-        // Nobody is left to tell when standard error is closed.
-        drop(if self.in_place {
-            write!(std::io::stderr(), "\r\x1b[K{line}")
-        } else {
-            write!(std::io::stderr(), "{line}{line_end}")
-        });
-        if self.in_place && step == "done" {
-            drop(writeln!(std::io::stderr()));
+        if self.is_terminal && !self.row.is_empty() {
+            write(&format!("\r\x1b[K{}\n", self.line()));
         }
     }
+
+    fn line(&self) -> String {
+        format!("[{:>4} s] {}", self.start.elapsed().as_secs(), self.row)
+    }
+}
+
+fn write(text: &str) {
+    // Nobody is left to tell when standard error is closed.
+    drop(std::io::stderr().write_all(text.as_bytes()));
 }
