@@ -1,0 +1,59 @@
+//! A Provider's address.
+//!
+//! Must never repeat an address that holds credentials.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use crate::{Misfit, bounds};
+
+const FORM: &str = "an http or https URL of at most 253 characters, without credentials, query or fragment, such as https://api.example.com/v1";
+
+/// An address, as written; [`EndpointUrl::parse`] tells whether it is one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct EndpointUrl(
+    #[schemars(length(max = bounds::TEXT), pattern(r"^https?://[^\s/?#@\\]+(/[^\s?#\\]*)?$"))]
+    String,
+);
+
+impl EndpointUrl {
+    /// The URL: `http` or `https`, with a host, nothing after the path.
+    ///
+    /// # Errors
+    /// When it isn't such a URL.
+    pub fn parse(&self) -> Result<Url, Misfit> {
+        let refused = || Misfit::quoting(&self.0, FORM);
+        // Before anything that quotes: what precedes an '@' may be a password.
+        if self.0.contains('@') {
+            return Err(Misfit::saying("a URL with credentials or an '@'", FORM));
+        }
+        if self.0.len() > bounds::TEXT || self.0.contains(char::is_whitespace) {
+            return Err(refused());
+        }
+        let url = Url::parse(&self.0).map_err(|_| refused())?;
+        let named = url.host().is_some_and(|host| host != Host::Domain(""));
+        let plain = url.query().is_none() && url.fragment().is_none();
+        let spoken = matches!(url.scheme(), "http" | "https");
+        (named && plain && spoken)
+            .then_some(url)
+            .ok_or_else(refused)
+    }
+}
+
+/// Hidden, because an address that should be refused may hold a password.
+impl std::fmt::Debug for EndpointUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.parse() {
+            Ok(url) => write!(formatter, "EndpointUrl({url})"),
+            Err(_) => formatter.write_str("EndpointUrl(unusable)"),
+        }
+    }
+}
+
+impl std::convert::From<&str> for EndpointUrl {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
