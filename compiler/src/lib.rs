@@ -1,1 +1,21 @@
-//! placeholder
+//! From what users wrote to what a data plane serves: `compile(&World, &LastGood)`, pure, total and
+//! deterministic.
+//!
+//! Owns the meaning of the resources: defaults inside lists, grants, references, tokens, and the
+//! verdicts that say what became of each object. A bad object becomes a verdict and its last good
+//! spec stays in force, while its grants, suspension and expiry follow the new one at once; it never
+//! blocks another object. Must never watch, read a file, look at a clock, or fail.
+
+mod compile;
+mod last_good;
+mod secrets;
+mod verdict;
+mod world;
+
+pub use compile::{Compiled, compile};
+pub use last_good::{Good, LastGood};
+pub use secrets::{secret_file, secret_refs, secret_variable};
+pub use verdict::{
+    Condition, Kind, ObjectId, ParseObjectIdError, Reason, StatusCondition, Verdict,
+};
+pub use world::{Secret, SecretPlaces, Unreadable, World};
