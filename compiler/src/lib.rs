@@ -7,9 +7,16 @@
 //! blocks another object. Must never watch, read a file, look at a clock, or fail.
 
 mod compile;
+mod grants;
+mod judge;
 mod last_good;
+mod provider;
+mod refusal;
+mod route;
 mod secrets;
+mod tokens;
 mod verdict;
+mod virtual_key;
 mod world;
 
 pub use compile::{Compiled, compile};

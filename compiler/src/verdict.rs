@@ -55,6 +55,9 @@ pub struct Verdict {
     pub warnings: Vec<String>,
 }
 
+/// How many missing things a message names; a condition's message has 32,768 characters at most.
+const NAMED: usize = 16;
+
 /// One statement about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -143,13 +146,25 @@ impl Condition {
         Self::new(false, reason, message)
     }
 
-    /// Resolved when nothing is missing; else it names everything that is.
+    /// Resolved when nothing is missing; else it names what is.
     pub(crate) fn resolved(missing: &[String]) -> Self {
-        if missing.is_empty() {
-            Self::new(true, Reason::ResolvedRefs, "every reference is resolved")
-        } else {
-            Self::new(false, Reason::RefNotAvailable, missing.join("; "))
+        let rest = missing.len().saturating_sub(NAMED);
+        let named = missing.iter().take(NAMED).map(String::as_str);
+        let message = named.collect::<Vec<_>>().join("; ");
+        match (missing.is_empty(), rest) {
+            (true, _) => Self::new(true, Reason::ResolvedRefs, "every reference is resolved"),
+            (false, 0) => Self::new(false, Reason::RefNotAvailable, message),
+            (false, rest) => {
+                let message = format!("{message}; and {rest} more");
+                Self::new(false, Reason::RefNotAvailable, message)
+            }
         }
+    }
+
+    /// Nothing was looked for, because nothing of the object is in force.
+    pub(crate) fn unresolved() -> Self {
+        let message = "nothing of the object is in force, so nothing was looked for";
+        Self::new(false, Reason::RefNotAvailable, message)
     }
 
     fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {

@@ -37,6 +37,12 @@ impl Duration {
     }
 }
 
+impl std::fmt::Display for Duration {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 impl std::convert::From<&str> for Duration {
     fn from(text: &str) -> Self {
         Self(text.to_owned())

@@ -33,7 +33,8 @@ impl EndpointUrl {
             return Err(refused());
         }
         let url = Url::parse(&self.0).map_err(|_| refused())?;
-        let named = url.host().is_some_and(|host| host != Host::Domain(""));
+        let named =
+            url.host().is_some_and(|host| host != Host::Domain("")) && url.port() != Some(0);
         let plain = url.query().is_none() && url.fragment().is_none();
         let spoken = matches!(url.scheme(), "http" | "https");
         (named && plain && spoken)

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Duration, EndpointUrl, Grant, ModelName, ModelPattern, bounds, text};
 
 /// What a Provider is.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the lint takes the columns' properties for repeated attributes"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "weighbridge.dev",
@@ -19,6 +23,7 @@ use crate::{Duration, EndpointUrl, Grant, ModelName, ModelPattern, bounds, text}
     derive = "PartialEq",
     shortname = "wbp",
     category = "weighbridge",
+    annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "Dialect", type_ = "string", json_path = ".spec.dialect"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint"),
     printcolumn(
@@ -186,6 +191,15 @@ pub enum Operation {
     Responses,
     /// `POST /v1/embeddings`
     Embeddings,
+}
+
+impl Dialect {
+    /// Where a Provider is that names no endpoint.
+    pub fn default_endpoint(self) -> EndpointUrl {
+        match self {
+            Self::OpenAI => "https://api.openai.com/v1".into(),
+        }
+    }
 }
 
 impl Default for Retry {

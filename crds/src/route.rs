@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Duration, Grant, ModelPattern, bounds, text};
 
 /// What a Route is.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "the lint takes the columns' properties for repeated attributes"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "weighbridge.dev",
@@ -19,6 +23,7 @@ use crate::{Duration, Grant, ModelPattern, bounds, text};
     derive = "PartialEq",
     shortname = "wbr",
     category = "weighbridge",
+    annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "Models", type_ = "string", json_path = ".spec.models[*]"),
     printcolumn(
         name = "Targets",

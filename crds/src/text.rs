@@ -80,6 +80,11 @@ impl Misfit {
 }
 
 impl ModelPattern {
+    /// The text as written, whether it fits or not.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The text, `*` included.
     ///
     /// # Errors
@@ -92,6 +97,11 @@ impl ModelPattern {
 }
 
 impl ModelName {
+    /// The text as written, whether it fits or not.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The text.
     ///
     /// # Errors

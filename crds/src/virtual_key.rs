@@ -20,6 +20,7 @@ use crate::{bounds, text};
     derive = "PartialEq",
     shortname = "vkey",
     category = "weighbridge",
+    annotation("helm.sh/resource-policy", "keep"),
     validation = Rule::new("self.metadata.name.size() <= 63")
         .message("a VirtualKey's name has at most 63 characters, because it is a label's value"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend"),

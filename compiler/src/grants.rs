@@ -1,0 +1,147 @@
+//! Grants: from a choice of namespaces to the namespaces chosen.
+//!
+//! Must never grant more than is written: a selector matches only namespaces that are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weighbridge_crds::{
+    From, Grant, LabelOperator, LabelRequirement, LabelSelector, bounds, check_label_name,
+    check_label_value,
+};
+use weighbridge_snapshot::Namespaces;
+
+use crate::World;
+use crate::refusal::{At, Refusal, list};
+
+/// The label that every namespace carries, with its own name; nobody can set it otherwise.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The labels of every known namespace.
+pub(crate) struct NamespaceLabels<'a>(BTreeMap<&'a str, Option<&'a BTreeMap<String, String>>>);
+
+impl<'a> NamespaceLabels<'a> {
+    /// The namespaces of a world: those given, and those that hold an object.
+    pub(crate) fn of(world: &'a World) -> Self {
+        let holding = world
+            .providers
+            .keys()
+            .chain(world.routes.keys())
+            .chain(world.virtual_keys.keys())
+            .chain(world.unreadable.keys().map(|id| &id.name))
+            .map(|name| (name.namespace.as_str(), None));
+        let given = world
+            .namespaces
+            .iter()
+            .map(|(name, labels)| (name.as_str(), Some(labels)));
+        Self(holding.chain(given).collect())
+    }
+
+    /// The namespaces that a valid grant of an object in `own` grants to.
+    pub(crate) fn granted(&self, grant: &Grant, own: &str) -> Namespaces {
+        let choice = &grant.namespaces;
+        match (choice.from, &choice.selector) {
+            (From::All, _) => Namespaces::All,
+            (From::Selector, Some(selector)) => Namespaces::Only(self.matching(selector)),
+            (From::Same | From::Selector, _) => Namespaces::Only(BTreeSet::from([own.to_owned()])),
+        }
+    }
+
+    fn matching(&self, selector: &LabelSelector) -> BTreeSet<String> {
+        self.0
+            .keys()
+            .filter(|namespace| self.matches(selector, namespace))
+            .map(|namespace| (*namespace).to_owned())
+            .collect()
+    }
+
+    fn matches(&self, selector: &LabelSelector, namespace: &str) -> bool {
+        let labels = &selector.match_labels;
+        labels
+            .iter()
+            .all(|(name, value)| self.label(namespace, name) == Some(value))
+            && selector
+                .match_expressions
+                .iter()
+                .all(|requirement| holds(requirement, self.label(namespace, &requirement.key)))
+    }
+
+    fn label<'n>(&'n self, namespace: &'n str, name: &str) -> Option<&'n str> {
+        if name == NAME_LABEL {
+            return Some(namespace);
+        }
+        let labels = self.0.get(namespace).copied().flatten()?;
+        labels.get(name).map(String::as_str)
+    }
+}
+
+/// Checks a grant.
+pub(crate) fn check(grant: &Grant) -> Result<(), Refusal> {
+    let choice = &grant.namespaces;
+    let checked = match (choice.from, &choice.selector) {
+        (From::Selector, Some(selector)) => check_selector(selector).at("selector"),
+        (From::Selector, None) => {
+            Err(Refusal::new("none", "a label selector with from: Selector")).at("selector")
+        }
+        (_, None) => Ok(()),
+        (From::Same | From::All, Some(_)) => {
+            Err(Refusal::new("one", "none unless from is Selector")).at("selector")
+        }
+    };
+    checked.at("namespaces")
+}
+
+fn check_selector(selector: &LabelSelector) -> Result<(), Refusal> {
+    let labels: Vec<_> = selector.match_labels.iter().collect();
+    let check_label = |(name, value): &(&String, &String)| {
+        check_label_name(name)?;
+        check_label_value(value)?;
+        Ok(())
+    };
+    let label_name = |(name, _): &(&String, &String)| (*name).clone();
+    list(
+        "matchLabels",
+        &labels,
+        0..=bounds::SELECTOR,
+        label_name,
+        check_label,
+    )?;
+    // Any number of requirements may speak of one label: their places are their keys.
+    let requirements: Vec<_> = selector.match_expressions.iter().enumerate().collect();
+    let place = |(index, _): &(usize, &LabelRequirement)| index.to_string();
+    list(
+        "matchExpressions",
+        &requirements,
+        0..=bounds::SELECTOR,
+        place,
+        |(_, requirement)| check_requirement(requirement),
+    )?;
+    Ok(())
+}
+
+fn check_requirement(requirement: &LabelRequirement) -> Result<(), Refusal> {
+    check_label_name(&requirement.key).at("key")?;
+    let count = match requirement.operator {
+        LabelOperator::In | LabelOperator::NotIn => 1..=bounds::SELECTOR,
+        LabelOperator::Exists | LabelOperator::DoesNotExist => 0..=0,
+    };
+    list(
+        "values",
+        &requirement.values,
+        count,
+        Clone::clone,
+        |value| Ok(check_label_value(value).map(drop)?),
+    )?;
+    Ok(())
+}
+
+/// Kubernetes' own rule: an absent label satisfies `NotIn`.
+fn holds(requirement: &LabelRequirement, label: Option<&str>) -> bool {
+    let listed =
+        || label.is_some_and(|label| requirement.values.iter().any(|value| value == label));
+    match requirement.operator {
+        LabelOperator::In => listed(),
+        LabelOperator::NotIn => !listed(),
+        LabelOperator::Exists => label.is_some(),
+        LabelOperator::DoesNotExist => label.is_none(),
+    }
+}

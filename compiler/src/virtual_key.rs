@@ -1,0 +1,198 @@
+//! VirtualKeys: their spec read, their Routes found.
+//!
+//! Must never tell a tenant whether something is missing or merely not theirs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weighbridge_crds::{
+    AccountNarrowing, RouteRef, VirtualKeySpec, bounds, check_label_value, check_object_name,
+    check_part_name,
+};
+use weighbridge_snapshot::{self as snapshot, Names, ObjectName, routes_of};
+
+use crate::Kind;
+use crate::judge::Spec;
+use crate::provider;
+use crate::refusal::{At, Refusal, list};
+use crate::route::read_account_names;
+
+/// The most sentences about Routes that lost a name.
+const SHADOWED: usize = 16;
+
+/// A VirtualKey, read: valid, its token and Routes not yet looked for.
+pub(crate) struct Draft {
+    /// Without tokens.
+    pub(crate) key: snapshot::VirtualKey,
+    pub(crate) secret_name: String,
+}
+
+/// What a VirtualKey is resolved against.
+pub(crate) struct Reach<'a> {
+    pub(crate) providers: &'a BTreeMap<ObjectName, provider::Resolved>,
+    /// By Route: the Providers it points to and may use.
+    pub(crate) used_providers: &'a BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    pub(crate) routes: &'a BTreeMap<ObjectName, snapshot::Route>,
+}
+
+impl Spec for VirtualKeySpec {
+    const KIND: Kind = Kind::VirtualKey;
+    type Draft = Draft;
+
+    fn check_name(name: &str) -> Result<(), Refusal> {
+        check_label_value(name)?;
+        Ok(())
+    }
+
+    fn read(&self, _own: &str) -> Result<Draft, Refusal> {
+        let reference_key =
+            |reference: &RouteRef| format!("{}/{}", reference.namespace, reference.name);
+        let narrowing_key = |narrowing: &AccountNarrowing| {
+            format!("{}/{}", narrowing.namespace, narrowing.provider)
+        };
+        check_object_name(&self.secret_name).at("secretName")?;
+        Ok(Draft {
+            key: snapshot::VirtualKey {
+                tokens: Vec::new(),
+                routes: list(
+                    "routeRefs",
+                    &self.route_refs,
+                    1..=bounds::ROUTE_REFS,
+                    reference_key,
+                    read_route_ref,
+                )?,
+                accounts: list(
+                    "accounts",
+                    &self.accounts,
+                    0..=bounds::NARROWINGS,
+                    narrowing_key,
+                    read_narrowing,
+                )?,
+                suspended: self.suspend,
+                expires_at: self.expires_at.as_ref().map(|time| time.0.as_second()),
+            },
+            secret_name: self.secret_name.clone(),
+        })
+    }
+
+    fn follow(&mut self, newer: &Self) {
+        self.suspend = newer.suspend;
+        self.expires_at.clone_from(&newer.expires_at);
+    }
+}
+
+impl Reach<'_> {
+    /// What the key asks for and can't have, as sentences.
+    pub(crate) fn missing(&self, name: &ObjectName, key: &snapshot::VirtualKey) -> Vec<String> {
+        let routes = key
+            .routes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, reference)| {
+                let cause = self.missing_route(name, reference)?;
+                Some(format!("spec.routeRefs[{index}]: {cause}"))
+            });
+        let usable = self.usable_accounts(name, key);
+        let accounts = key.accounts.iter().enumerate().flat_map(|(index, narrowing)| {
+            let usable = usable.get(&narrowing.provider);
+            let unknown = narrowing
+                .names
+                .iter()
+                .filter(move |account| usable.is_none_or(|usable| !usable.contains(account.as_str())));
+            unknown.map(move |account| {
+                format!(
+                    "spec.accounts[{index}].names: account {account:?} of Provider {} isn't there, or isn't within this key's reach",
+                    narrowing.provider
+                )
+            })
+        });
+        routes.chain(accounts).collect()
+    }
+
+    fn missing_route(&self, name: &ObjectName, reference: &snapshot::RouteRef) -> Option<String> {
+        let namespace = &reference.namespace;
+        let admitted = |(id, route): (&ObjectName, &snapshot::Route)| {
+            id.namespace == *namespace && route.admits.contains(&name.namespace)
+        };
+        match &reference.name {
+            Some(route) => {
+                let route = ObjectName::new(namespace, route);
+                let found = self.routes.get_key_value(&route).is_some_and(admitted);
+                (!found).then(|| format!("Route {route} isn't there, or its allowedVirtualKeys doesn't admit this namespace"))
+            }
+            None => (!self.routes.iter().any(admitted))
+                .then(|| format!("no Route in namespace {namespace} admits this namespace")),
+        }
+    }
+
+    /// The accounts, per Provider, that calls with this key may use.
+    fn usable_accounts<'a>(
+        &'a self,
+        name: &ObjectName,
+        key: &snapshot::VirtualKey,
+    ) -> BTreeMap<&'a ObjectName, BTreeSet<&'a str>> {
+        let routes = routes_of(name, key, self.routes).into_iter();
+        let providers = routes
+            .filter_map(|(id, _)| self.used_providers.get(id))
+            .flatten();
+        providers
+            .filter_map(|id| {
+                let (id, provider) = self.providers.get_key_value(id)?;
+                let usable = provider
+                    .declared
+                    .iter()
+                    .filter(|(_, admits)| admits.contains(&name.namespace))
+                    .map(|(account, _)| account.as_str());
+                Some((id, usable.collect()))
+            })
+            .collect()
+    }
+
+    /// The model names that a Route claims and another, more preferred by this key, serves.
+    pub(crate) fn shadowed(&self, name: &ObjectName, key: &snapshot::VirtualKey) -> Vec<String> {
+        let routes = routes_of(name, key, self.routes);
+        let names = Names::new(
+            routes
+                .iter()
+                .map(|(id, route)| (*id, route.models.as_slice())),
+        );
+        let winner = |pattern: &snapshot::ModelPattern| match pattern {
+            snapshot::ModelPattern::Exact(name) => names.get(name).map(|(id, _)| *id),
+            snapshot::ModelPattern::Prefix(prefix) => names
+                .prefixes()
+                .find(|(other, _)| other == prefix)
+                .map(|(_, id)| *id),
+        };
+        routes
+            .iter()
+            .flat_map(|(id, route)| route.models.iter().map(move |pattern| (*id, pattern)))
+            .filter_map(|(id, pattern)| Some((id, pattern, winner(pattern)?)))
+            .filter(|(id, _, winner)| id != winner)
+            .map(|(id, pattern, winner)| {
+                let pattern = String::from(pattern.clone());
+                format!("{pattern:?} of Route {id}: Route {winner} serves it")
+            })
+            .take(SHADOWED)
+            .collect()
+    }
+}
+
+fn read_route_ref(reference: &RouteRef) -> Result<snapshot::RouteRef, Refusal> {
+    check_part_name(&reference.namespace).at("namespace")?;
+    let name = match reference.name.as_str() {
+        "*" => None,
+        name => Some(check_object_name(name).at("name")?.to_owned()),
+    };
+    Ok(snapshot::RouteRef {
+        namespace: reference.namespace.clone(),
+        name,
+    })
+}
+
+fn read_narrowing(narrowing: &AccountNarrowing) -> Result<snapshot::AccountNarrowing, Refusal> {
+    check_part_name(&narrowing.namespace).at("namespace")?;
+    check_object_name(&narrowing.provider).at("provider")?;
+    Ok(snapshot::AccountNarrowing {
+        provider: ObjectName::new(&narrowing.namespace, &narrowing.provider),
+        names: read_account_names("names", &narrowing.names)?,
+    })
+}
