@@ -22,7 +22,7 @@ class ModelServer(Program):
 
     def metric(self, name: str) -> float:
         """One of the server's own metrics, for example `tokens_predicted_total`."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         match = re.search(rf"^llamacpp:{name} (\S+)$", text, re.MULTILINE)
         if match is None:

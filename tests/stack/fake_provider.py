@@ -44,7 +44,7 @@ class FakeProvider(Program):
 
     def _call(self, method: str, name: str, body: Any = None) -> Any:  # noqa: ANN401
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_mock/{name}", data, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/_mock/{name}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text else None

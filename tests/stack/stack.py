@@ -89,7 +89,7 @@ class Stack:
     def await_model(self, model: str, there: bool = True, seconds: float = 10) -> None:
         """Wait until the gateway serves a model, or serves it no longer."""
         headers = {"authorization": f"Bearer {resources.TOKEN}"}
-        request = urllib.request.Request(f"{self.url}/v1/models/{model}", headers=headers)  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/v1/models/{model}", headers=headers)
         deadline = time.monotonic() + seconds
         while _is_answered(request) != there:
             if time.monotonic() > deadline:
@@ -178,7 +178,7 @@ def _of(lane: Lane, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _is_answered(request: urllib.request.Request) -> bool:
     try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10):
             return True
     except urllib.error.HTTPError as error:
         if error.code == 404:

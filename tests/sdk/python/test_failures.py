@@ -51,7 +51,7 @@ def test_a_model_that_nobody_serves_is_not_found(client):
     assert "no-such-model" in str(caught.value)
 
 
-def test_a_body_without_a_model_is_a_bad_request(client, stack):
+def test_a_body_without_a_model_is_a_bad_request(client):
     with pytest.raises(BadRequestError) as caught:
         client.post("/chat/completions", body={"messages": QUESTION}, cast_to=object)
     assert "model" in str(caught.value)
