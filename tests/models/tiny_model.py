@@ -10,7 +10,24 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-WORDS = ("▁the", "▁weigh", "bridge", "▁load", "▁is", "▁on", "▁scale", "▁route", "▁a", "▁of", "▁team", ".")
+NOUNS = ("load", "scale", "route", "team", "key", "cart", "wheel", "stone", "grain", "salt", "iron", "wood")
+OTHERS = (
+    "the",
+    "a",
+    "of",
+    "on",
+    "in",
+    "is",
+    "was",
+    "and",
+    "weigh",
+    "heavy",
+    "light",
+    "left",
+    "right",
+    "full",
+)
+WORDS = [f"▁{word}" for word in (*NOUNS, *OTHERS)]
 """Whole words, so that a stream reads like text."""
 
 CONTROL_TOKENS = 3
@@ -77,9 +94,11 @@ def _add_weights(out: gguf.GGUFWriter, shape: Shape, vocabulary: int) -> None:
     def weights(rows: int, columns: int) -> np.ndarray:
         return (random.standard_normal((rows, columns)) * 0.08).astype(np.float32)
 
-    # Large weights win under any sampling: what comes out is words, and never the end of the text.
-    head = weights(vocabulary, width)
-    head[CONTROL_TOKENS + 256 :] *= 4
+    # Words come in pairs of opposite rows, large ones: whatever the state, some word wins by far, under any
+    # sampling. A control token would end the text early, and bytes make characters that span chunks.
+    half = weights(len(WORDS) // 2, width) * 40
+    others = np.zeros((vocabulary - len(WORDS), width), np.float32)
+    head = np.concatenate([others, half, -half])
     out.add_tensor("token_embd.weight", weights(vocabulary, width))
     out.add_tensor("output.weight", head)
     out.add_tensor("output_norm.weight", np.ones(width, np.float32))

@@ -1,14 +1,10 @@
 """A fake provider as a program, and its control endpoints."""
 
 import json
-import time
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
 from stack.program import Program, built
-
-POLL_SECONDS = 0.02
 
 
 class FakeProvider(Program):
@@ -29,18 +25,7 @@ class FakeProvider(Program):
 
     def script(self, rules: list[dict[str, Any]]) -> None:
         """Replace the faults in force."""
-        self._call("PUT", "script", {"rules": rules})
-
-    def await_entries(
-        self, hold: Callable[[list[dict[str, Any]]], bool], seconds: float
-    ) -> list[dict[str, Any]]:
-        """Wait until the log satisfies `hold`; the log as it then is, or as it is at the end of the time."""
-        deadline = time.monotonic() + seconds
-        while True:
-            entries = self.entries()
-            if hold(entries) or time.monotonic() > deadline:
-                return entries
-            time.sleep(POLL_SECONDS)
+        self._call("PUT", "faults", {"rules": rules})
 
     def _call(self, method: str, name: str, body: Any = None) -> Any:  # noqa: ANN401
         data = None if body is None else json.dumps(body).encode()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stack import resources
-from stack.fake_provider import POLL_SECONDS, FakeProvider
+from stack.fake_provider import FakeProvider
 from stack.program import Program, built
 from stack.resources import Lane
 
@@ -20,6 +20,7 @@ ABSENT_LANES = range(80, 90)
 """Lanes from 90 on are left to tests that write their own files."""
 
 IMPATIENT = {"timeouts": {"connect": "500ms", "firstEvent": "500ms", "idle": "500ms", "request": "20s"}}
+POLL_SECONDS = 0.02
 NOBODY = "http://127.0.0.1:1"
 """Nothing listens there: connects are refused."""
 
@@ -135,8 +136,8 @@ class Stack:
 
     def retry_counts(self, lane: Lane) -> set[str]:
         """What the SDK said in its requests about its own retries."""
-        headers = [dict(entry["headers"]) for entry in self.entries(lane)]
-        return {header["x-stainless-retry-count"] for header in headers}
+        headers = [header for entry in self.entries(lane) for header in entry["headers"]]
+        return {value for name, value in headers if name.lower() == "x-stainless-retry-count"}
 
     def await_outcomes(self, lane: Lane, outcomes: set[str], seconds: float = 5) -> None:
         """Wait until the lane's requests ended in exactly these ways."""
