@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weighbridge_crds::{
-    AccountNarrowing, RouteRef, VirtualKeySpec, bounds, check_label_value, check_object_name,
-    check_part_name,
+    AccountNarrowing, RouteRef, Timestamp, VirtualKeySpec, bounds, check_label_value,
+    check_object_name, check_part_name,
 };
 use weighbridge_snapshot::{self as snapshot, Names, ObjectName, routes_of};
 
@@ -68,7 +68,7 @@ impl Spec for VirtualKeySpec {
                     read_narrowing,
                 )?,
                 suspended: self.suspend,
-                expires_at: self.expires_at.as_ref().map(|time| time.0.as_second()),
+                expires_at: read_expiry(self.expires_at.as_ref()).at("expiresAt")?,
             },
             secret_name: self.secret_name.clone(),
         })
@@ -76,7 +76,9 @@ impl Spec for VirtualKeySpec {
 
     fn follow(&mut self, newer: &Self) {
         self.suspend = newer.suspend;
-        self.expires_at.clone_from(&newer.expires_at);
+        if read_expiry(newer.expires_at.as_ref()).is_ok() {
+            self.expires_at.clone_from(&newer.expires_at);
+        }
     }
 }
 
@@ -174,6 +176,10 @@ impl Reach<'_> {
             .take(SHADOWED)
             .collect()
     }
+}
+
+fn read_expiry(expiry: Option<&Timestamp>) -> Result<Option<i64>, Refusal> {
+    Ok(expiry.map(Timestamp::parse).transpose()?)
 }
 
 fn read_route_ref(reference: &RouteRef) -> Result<snapshot::RouteRef, Refusal> {

@@ -29,7 +29,10 @@ impl EndpointUrl {
         if self.0.contains('@') {
             return Err(Misfit::saying("a URL with credentials or an '@'", FORM));
         }
-        if self.0.len() > bounds::TEXT || self.0.contains(char::is_whitespace) {
+        // The parser would repair these: drop white space, turn '\\' into '/', skip slashes.
+        let repaired =
+            self.0.contains(|c: char| c.is_whitespace() || c == '\\') || self.0.contains(":///");
+        if self.0.len() > bounds::TEXT || repaired {
             return Err(refused());
         }
         let url = Url::parse(&self.0).map_err(|_| refused())?;
@@ -56,5 +59,51 @@ impl std::fmt::Debug for EndpointUrl {
 impl std::convert::From<&str> for EndpointUrl {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_servers_are_accepted() {
+        for text in [
+            "https://api.openai.com/v1",
+            "http://127.0.0.1:8000",
+            "http://[::1]:8000/v1/",
+            "https://host/openai/deployments/x%20y",
+        ] {
+            assert!(EndpointUrl::from(text).parse().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in [
+            "",
+            "api.openai.com",
+            "ftp://host",
+            "file:///etc/passwd",
+            "https://",
+            "https:///v1",
+            "https://host?key=1",
+            "https://host/v1#x",
+            "https://host:99999",
+            "http://host:0",
+            "https://ho st",
+            " https://host",
+            "https://host/a\nb",
+            &format!("https://{}", "a".repeat(253)),
+        ] {
+            assert!(EndpointUrl::from(text).parse().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_refused_and_shown_nowhere() {
+        let url = EndpointUrl::from("https://user:hunter2@host/v1");
+        assert!(!url.parse().unwrap_err().to_string().contains("hunter2"));
+        assert!(!format!("{url:?}").contains("hunter2"));
     }
 }

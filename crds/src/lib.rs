@@ -14,7 +14,10 @@ mod manifests;
 mod namespaces;
 mod provider;
 mod route;
+#[cfg(test)]
+mod tests;
 mod text;
+mod timestamp;
 mod virtual_key;
 
 pub use duration::Duration;
@@ -34,6 +37,7 @@ pub use text::{
     Misfit, ModelName, ModelPattern, check_label_name, check_label_value, check_object_name,
     check_part_name, check_secret_key, check_upstream_model,
 };
+pub use timestamp::Timestamp;
 pub use virtual_key::{AccountNarrowing, RouteRef, VirtualKey, VirtualKeySpec};
 
 /// The API group of every kind.

@@ -214,3 +214,83 @@ fn is_made_of(text: &str, others: &[u8]) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_the_schema_admits_is_accepted(
+            object in "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?){0,4}",
+            part in "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
+            key in "\\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,250}",
+            upstream in "\\*|[!-)+-~]{1,253}",
+            pattern in "[!-)+-~]{1,252}\\*?|\\*",
+        ) {
+            prop_assert!(check_object_name(&object).is_ok(), "{object}");
+            prop_assert!(check_part_name(&part).is_ok(), "{part}");
+            prop_assert!(check_secret_key(&key).is_ok(), "{key}");
+            prop_assert!(check_upstream_model(&upstream).is_ok(), "{upstream}");
+            prop_assert!(ModelPattern::from(pattern.as_str()).parse().is_ok(), "{pattern}");
+        }
+
+        #[test]
+        fn an_accepted_secret_key_never_leaves_its_directory(key in ".{0,12}|[./]{0,6}") {
+            let accepted = check_secret_key(&key).is_ok();
+            prop_assert!(!accepted || !(key.contains('/') || key == "." || key == ".."));
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in [
+            "",
+            "A",
+            "a_b",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "a/b",
+            "é",
+            &"a".repeat(254),
+        ] {
+            assert!(check_object_name(text).is_err(), "{text}");
+        }
+        for text in ["", "a.b", "A", "-a", "a-", &"a".repeat(64)] {
+            assert!(check_part_name(text).is_err(), "{text}");
+        }
+        for text in ["", ".", "..", "..a", "a/b", "a b", "\0", &"a".repeat(254)] {
+            assert!(check_secret_key(text).is_err(), "{text}");
+        }
+        for text in ["", "a*b", "*a", "a*", "**", "a b", "é", &"a".repeat(254)] {
+            assert!(check_upstream_model(text).is_err(), "{text}");
+        }
+        for text in ["", "a*b", "*a", "**", "a b", "\n", &"a".repeat(254)] {
+            assert!(ModelPattern::from(text).parse().is_err(), "{text}");
+        }
+        for text in ["", "-a", "a/b/c", "A/b", "/b", "a/"] {
+            assert!(check_label_name(text).is_err(), "{text}");
+        }
+        for text in ["-a", "a-", "a/b", &"a".repeat(64)] {
+            assert!(check_label_value(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_of_kubernetes_are_accepted() {
+        for text in ["kubernetes.io/metadata.name", "app", "A_b.c-D"] {
+            assert!(check_label_name(text).is_ok(), "{text}");
+        }
+        assert!(check_label_value("").is_ok());
+    }
+
+    #[test]
+    fn a_long_value_is_cut_when_it_is_shown() {
+        let long = "A".repeat(300);
+        let shown = check_object_name(&long).unwrap_err().found;
+        assert_eq!(shown, format!("{:?}", "A".repeat(64) + "…"));
+    }
+}

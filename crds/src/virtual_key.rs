@@ -2,12 +2,11 @@
 //!
 //! Must never hold a token; the Secret does.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{bounds, text};
+use crate::{Timestamp, bounds, text};
 
 /// What a VirtualKey is.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,8 +67,7 @@ pub struct VirtualKeySpec {
     pub suspend: bool,
     /// The time from which the key is refused. Left out, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
 }
 
 /// One Route, or every Route of a namespace.
@@ -101,8 +99,4 @@ pub struct AccountNarrowing {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub names: Vec<String>,
-}
-
-fn date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "format": "date-time"})
 }
