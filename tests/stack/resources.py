@@ -18,6 +18,9 @@ NAMESPACE = "default"
 KEY_NAME = "tests"
 TOKEN = "wb-tests-0123456789abcdefghijklmnopqrstuvwxyz"  # noqa: S105 (of fake providers)
 
+ENDS = {"large": "a", "small": "b", "spare": "c"}
+"""A lane's accounts, and how their keys end."""
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -36,17 +39,17 @@ class Lane:
 
     def account(self, name: str) -> str:
         """How the fake providers call an account: the last four characters of its key."""
-        return f"{self.number:02}-{name[0]}"
+        return f"{self.number:02}-{ENDS[name]}"
 
     @property
     def accounts(self) -> list[str]:
         """All accounts, as the fake providers call them."""
-        return [self.account(name) for name in ("large", "small", "spare")]
+        return [self.account(name) for name in ENDS]
 
     def resources(self, main: str, spare: str, **spec: Any) -> list[Resource]:  # noqa: ANN401
         """The lane's resources; `main` and `spare` are base URLs, `spec` goes into both Providers."""
         name = self.model
-        keys = {part: f"sk-lane-{self.account(part)}" for part in ("large", "small", "spare")}
+        keys = {part: f"sk-lane-{self.account(part)}" for part in ENDS}
         return [
             secret(name, **keys),
             provider(f"{name}-main", main, [account(name, "large", 70), account(name, "small", 30)], **spec),

@@ -117,7 +117,7 @@ class Stack:
     def requests(self, lane: Lane) -> dict[str, int]:
         """Requests that the providers saw on the lane, by account."""
         seen = {**self.main.by_account(), **self.spare.by_account()}
-        return {name: seen.get(lane.account(name), 0) for name in ("large", "small", "spare")}
+        return {name: seen.get(lane.account(name), 0) for name in resources.ENDS}
 
     def attempts(self, lane: Lane) -> int:
         """Requests that the providers saw on the lane."""

@@ -29,7 +29,7 @@ function takeLane() {
   const number = String(lanes++).padStart(2, "0");
   return {
     model: `lane-${number}`,
-    accounts: { large: `${number}-l`, small: `${number}-s`, spare: `${number}-s` },
+    accounts: { large: `${number}-a`, small: `${number}-b`, spare: `${number}-c` },
   };
 }
 
