@@ -34,9 +34,9 @@ pub struct Counters {
     pub in_flight: u64,
     /// The most requests that were being answered at once.
     pub max_in_flight: u64,
-    /// Answers written to their end, errors and clean early ends included.
+    /// Answers written to their end, errors and streams' clean early ends included.
     pub answered: u64,
-    /// Answers that the script cut.
+    /// Answers that the script broke off.
     pub cut: u64,
     /// Answers that the caller didn't wait for: it closed its connection first.
     pub cancelled: u64,
@@ -66,7 +66,7 @@ pub enum Outcome {
     Open,
     /// The answer was written to its end.
     Answered,
-    /// The script cut it.
+    /// The script broke it off.
     Cut,
     /// The caller closed its connection first.
     Cancelled,
@@ -186,20 +186,20 @@ impl Journal {
         self.book.send_modify(|book| change(&mut book.counters));
     }
 
-    /// Enters a request, and gives it its number.
-    pub(crate) fn open(&self, mut entry: Entry) -> u64 {
+    /// Enters a request; returns its number, and how many came with the same key so far.
+    pub(crate) fn open(&self, mut entry: Entry) -> (u64, u64) {
         entry.body_bytes = entry.body.len() as u64;
         // A copy, so that the log doesn't keep the connection's whole read buffer alive.
         entry.body = Bytes::copy_from_slice(entry.body.get(..BODY_BYTES).unwrap_or(&entry.body));
         entry.at_ms = now_ms();
-        let mut number = 0;
+        let mut numbers = (0, 0);
         self.book.send_modify(|book| {
-            book.counters.open(&entry);
-            number = book.counters.requests;
-            entry.number = number;
+            let of_account = book.counters.open(&entry);
+            numbers = (book.counters.requests, of_account);
+            entry.number = book.counters.requests;
             book.push(entry);
         });
-        number
+        numbers
     }
 
     /// Notes that the head of an answer was written.
@@ -234,20 +234,21 @@ impl Journal {
 }
 
 impl Counters {
-    fn open(&mut self, entry: &Entry) {
+    /// Counts a request; returns how many came with the same key so far.
+    fn open(&mut self, entry: &Entry) -> u64 {
         self.requests += 1;
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
         self.faults += u64::from(entry.fault.is_some());
-        bump(
-            &mut self.by_account,
-            entry.account.as_deref().unwrap_or("none"),
-        );
         let path = entry.path.split('?').next().unwrap_or_default();
         bump(&mut self.by_path, path);
         if let Some(model) = entry.model.as_deref() {
             bump(&mut self.by_model, model);
         }
+        bump(
+            &mut self.by_account,
+            entry.account.as_deref().unwrap_or("none"),
+        )
     }
 
     fn close(&mut self, outcome: Outcome) {
@@ -262,10 +263,13 @@ impl Counters {
     }
 }
 
-fn bump(counts: &mut BTreeMap<String, u64>, name: &str) {
+/// Adds one to a counter, and returns it.
+fn bump(counts: &mut BTreeMap<String, u64>, name: &str) -> u64 {
     let known = counts.contains_key(name) || counts.len() < NAMES;
     let name = if known { name } else { "other" };
-    *counts.entry(name.to_owned()).or_default() += 1;
+    let count = counts.entry(name.to_owned()).or_default();
+    *count += 1;
+    *count
 }
 
 impl Book {

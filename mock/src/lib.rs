@@ -6,12 +6,15 @@
 mod answer;
 mod config;
 mod connection;
+mod control;
 mod fault;
 mod journal;
 mod mock;
+mod program;
 mod request;
 mod scalar;
 mod script;
+mod sse;
 
 pub use config::{Config, Pace};
 pub use fault::{ErrorKind, Fault, FaultError, Framing, Garbage, HangUp, Style, UsageFault, Voice};

@@ -33,6 +33,17 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Stands for a request that could not be read.
+    pub(crate) fn unread() -> Self {
+        Self {
+            method: String::new(),
+            target: String::new(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            keep_alive: false,
+        }
+    }
+
     /// The path without its query.
     pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
