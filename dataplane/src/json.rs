@@ -88,11 +88,16 @@ pub(crate) struct Scanner {
     /// Whether the value that comes, or is being read, shall be told.
     wanted: bool,
     text: Text,
+    number: Number,
+    literal: Literal,
     /// The earlier pieces of a text that shall be told.
     kept: Kept,
 }
 
 /// What may come next.
+///
+/// One byte, so that choosing what to do with the next byte costs little: what texts, numbers and
+/// literals remember lies beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Start,
@@ -104,9 +109,15 @@ enum State {
     AfterValue,
     End,
     Text,
-    Number(Number),
-    /// The letters that are left of a literal, and what it is.
-    Literal(&'static [u8], Value<'static>),
+    Number,
+    Literal,
+}
+
+/// A literal being read.
+#[derive(Clone, Copy, Debug)]
+struct Literal {
+    left: &'static [u8],
+    value: Value<'static>,
 }
 
 impl Scanner {
@@ -120,6 +131,8 @@ impl Scanner {
             in_key: false,
             wanted: false,
             text: Text::default(),
+            number: Number::Start,
+            literal: NULL,
             kept: Kept::default(),
         }
     }
@@ -136,18 +149,17 @@ impl Scanner {
             let offset = end - rest.len();
             rest = match self.state {
                 State::Text => self.read_text(rest, offset, visitor)?,
-                State::Number(number) => self.read_number(number, rest, offset, visitor)?,
-                State::Literal(letters, value) => {
-                    self.read_literal((letters, value), *byte, offset, visitor)?;
-                    after
-                }
+                State::Number => self.read_number(rest, offset, visitor)?,
+                State::Literal => self.read_literal(rest, offset, visitor)?,
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => after,
+                State::Value | State::FirstElement => self.begin_value(rest, offset, visitor)?,
+                State::Key | State::FirstKey if *byte == b'"' => {
+                    self.begin_text(true, offset);
+                    self.read_text(after, offset + 1, visitor)?
+                }
                 _ => {
-                    if self.take(*byte, offset, visitor)? {
-                        after
-                    } else {
-                        rest
-                    }
+                    self.punctuate(*byte, offset)?;
+                    after
                 }
             };
         }
@@ -166,36 +178,62 @@ impl Scanner {
         }
     }
 
-    /// Takes a byte between texts, numbers and literals; `false`: it is the first of a number or
-    /// literal, to be read as such.
-    fn take<V: Visitor>(
-        &mut self,
-        byte: u8,
-        offset: usize,
-        visitor: &mut V,
-    ) -> Result<bool, V::Error> {
+    /// Takes a byte where neither a key nor a value begins.
+    fn punctuate(&mut self, byte: u8, offset: usize) -> Result<(), Flaw> {
         match (self.state, byte) {
-            (State::FirstKey | State::Key, b'"') => self.begin_text(true, offset),
             (State::Colon, b':') => self.state = State::Value,
             (State::AfterValue, b',') if self.in_object() => self.state = State::Key,
             (State::AfterValue, b',') => self.state = State::Value,
             (State::AfterValue | State::FirstKey, b'}') if self.in_object() => self.close(),
-            (State::AfterValue | State::FirstElement, b']') if !self.in_object() => self.close(),
-            (State::Value | State::FirstElement, b'"') => self.begin_text(false, offset),
-            (State::Value | State::FirstElement, b'{') => self.nest(true, offset, visitor)?,
-            (State::Value | State::FirstElement, b'[') => self.nest(false, offset, visitor)?,
-            (State::Value | State::FirstElement, _) => {
-                self.start = offset;
-                self.state = scalar(byte).ok_or(Flaw::Syntax { offset })?;
-                return Ok(false);
-            }
+            (State::AfterValue, b']') if !self.in_object() => self.close(),
             (State::Start, b'{') => self.open(true)?,
             (State::Start, b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
-                return Err(Flaw::NotAnObject.into());
+                return Err(Flaw::NotAnObject);
             }
-            _ => return Err(Flaw::Syntax { offset }.into()),
+            _ => return Err(Flaw::Syntax { offset }),
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes the first byte of a value, or the end of an empty array, and reads on in what has more
+    /// than one byte: going back to the caller's choice for each costs more than the reading.
+    fn begin_value<'a, V: Visitor>(
+        &mut self,
+        rest: &'a [u8],
+        offset: usize,
+        visitor: &mut V,
+    ) -> Result<&'a [u8], V::Error> {
+        let Some((byte, after)) = rest.split_first() else {
+            return Ok(rest);
+        };
+        let literal = match byte {
+            b'"' => {
+                self.begin_text(false, offset);
+                return self.read_text(after, offset + 1, visitor);
+            }
+            b'{' | b'[' => {
+                self.nest(*byte == b'{', offset, visitor)?;
+                return Ok(after);
+            }
+            b']' if self.state == State::FirstElement => {
+                self.close();
+                return Ok(after);
+            }
+            b'-' | b'0'..=b'9' => {
+                self.start = offset;
+                self.number = Number::Start;
+                self.state = State::Number;
+                return self.read_number(rest, offset, visitor);
+            }
+            b't' => TRUE,
+            b'f' => FALSE,
+            b'n' => NULL,
+            _ => return Err(Flaw::Syntax { offset }.into()),
+        };
+        self.start = offset;
+        self.literal = literal;
+        self.state = State::Literal;
+        self.read_literal(rest, offset, visitor)
     }
 
     fn begin_text(&mut self, in_key: bool, offset: usize) {
@@ -274,85 +312,84 @@ impl Scanner {
                     Some(name) => visitor.key(self.depth, name.as_bytes())?,
                 },
             };
+            self.kept.clear();
+            // Nearly always the colon follows at once.
+            if let Some((b':', after)) = after.split_first() {
+                self.state = State::Value;
+                return Ok(after);
+            }
         } else {
             self.state = State::AfterValue;
             if std::mem::take(&mut self.wanted) {
                 // The closing quote is one byte.
                 let end = offset + last.len() + 1;
                 visitor.value(Value::String(self.kept.end(last)), self.start..end)?;
+                self.kept.clear();
             }
         }
-        self.kept.clear();
         Ok(after)
     }
 
     fn read_number<'a, V: Visitor>(
         &mut self,
-        mut number: Number,
         rest: &'a [u8],
         offset: usize,
         visitor: &mut V,
     ) -> Result<&'a [u8], V::Error> {
-        let mut len = 0;
-        for byte in rest {
-            let Some(next) = number.then(*byte) else {
-                break;
-            };
-            number = next;
-            len += 1;
-        }
-        let (last, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        let (last, after) = self.number.read(rest);
         if after.is_empty() {
-            self.state = State::Number(number);
             if self.wanted {
-                self.kept.add(rest);
+                self.kept.add(last);
             }
             return Ok(after);
         }
-        let end = offset + len;
-        if !number.may_end() {
+        let end = offset + last.len();
+        if !self.number.may_end() {
             return Err(Flaw::Syntax { offset: end }.into());
         }
         self.state = State::AfterValue;
         if std::mem::take(&mut self.wanted) {
             visitor.value(Value::Number(self.kept.end(last)), self.start..end)?;
+            self.kept.clear();
         }
-        self.kept.clear();
         Ok(after)
     }
 
-    fn read_literal<V: Visitor>(
+    fn read_literal<'a, V: Visitor>(
         &mut self,
-        (letters, value): (&'static [u8], Value<'static>),
-        byte: u8,
+        rest: &'a [u8],
         offset: usize,
         visitor: &mut V,
-    ) -> Result<(), V::Error> {
-        let Some((_, left)) = letters.split_first().filter(|(letter, _)| **letter == byte) else {
-            return Err(Flaw::Syntax { offset }.into());
-        };
-        if !left.is_empty() {
-            self.state = State::Literal(left, value);
-            return Ok(());
+    ) -> Result<&'a [u8], V::Error> {
+        let left = self.literal.left;
+        let same = left.iter().zip(rest).take_while(|(a, b)| a == b).count();
+        let end = offset + same;
+        if same < left.len().min(rest.len()) {
+            return Err(Flaw::Syntax { offset: end }.into());
         }
-        self.state = State::AfterValue;
-        if std::mem::take(&mut self.wanted) {
-            visitor.value(value, self.start..offset + 1)?;
+        self.literal.left = left.get(same..).unwrap_or_default();
+        if self.literal.left.is_empty() {
+            self.state = State::AfterValue;
+            if std::mem::take(&mut self.wanted) {
+                visitor.value(self.literal.value, self.start..end)?;
+            }
         }
-        Ok(())
+        Ok(rest.get(same..).unwrap_or_default())
     }
 }
 
-/// What a value that begins with this byte is.
-fn scalar(byte: u8) -> Option<State> {
-    Some(match byte {
-        b't' => State::Literal(b"true", Value::True),
-        b'f' => State::Literal(b"false", Value::False),
-        b'n' => State::Literal(b"null", Value::Null),
-        b'-' | b'0'..=b'9' => State::Number(Number::Start),
-        _ => return None,
-    })
-}
+const TRUE: Literal = Literal {
+    left: b"true",
+    value: Value::True,
+};
+const FALSE: Literal = Literal {
+    left: b"false",
+    value: Value::False,
+};
+const NULL: Literal = Literal {
+    left: b"null",
+    value: Value::Null,
+};
 
 #[cfg(test)]
 mod tests;

@@ -16,8 +16,27 @@ pub(super) enum Number {
 }
 
 impl Number {
+    /// Reads on: what of `rest` is part of the number, and what follows.
+    pub(super) fn read<'a>(&mut self, rest: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let mut left = rest;
+        while let Some((byte, after)) = left.split_first() {
+            // Most bytes of most numbers are digits that change nothing.
+            if byte.is_ascii_digit() && *self == Self::Integer {
+                left = after;
+                continue;
+            }
+            let Some(next) = self.then(*byte) else {
+                break;
+            };
+            *self = next;
+            left = after;
+        }
+        rest.split_at_checked(rest.len() - left.len())
+            .unwrap_or((rest, left))
+    }
+
     /// With one more byte; `None` when the byte isn't part of the number.
-    pub(super) fn then(self, byte: u8) -> Option<Self> {
+    fn then(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Start, b'-') => Self::Minus,
             (Self::Start | Self::Minus, b'0') => Self::Zero,

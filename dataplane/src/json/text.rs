@@ -7,6 +7,9 @@ use memchr::memchr2;
 
 use super::{Flaw, MAX_TEXT};
 
+/// How many words of eight bytes are looked at before the machinery for long strings starts.
+const SHORT: usize = 3;
+
 /// How much of a string was read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Text {
@@ -64,10 +67,7 @@ impl Text {
                 })?;
                 rest = after;
             }
-            let at = memchr2(b'"', b'\\', rest);
-            let len = at.unwrap_or(rest.len());
-            let (plain, special) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-            self.check(plain, end - rest.len(), at.is_none())?;
+            let special = self.skip(rest, end)?;
             match special.split_first() {
                 None => return Ok(None),
                 Some((b'"', after)) => {
@@ -81,6 +81,34 @@ impl Text {
                 }
             }
         }
+    }
+
+    /// Skips to the next quote or backslash, or the end of the piece, which lies at `end`.
+    fn skip<'a>(&mut self, rest: &'a [u8], end: usize) -> Result<&'a [u8], Flaw> {
+        let mut left = rest;
+        if self.cut.len == 0 {
+            // Keys and most values are short: what follows costs more to begin.
+            for _ in 0..SHORT {
+                let Some(word) = left.first_chunk() else {
+                    break;
+                };
+                let ordinary = ordinary_bytes(*word);
+                left = left.get(ordinary..).unwrap_or_default();
+                if ordinary == word.len() {
+                    continue;
+                }
+                if let Some(b'"' | b'\\') = left.first() {
+                    return Ok(left);
+                }
+                break;
+            }
+        }
+        let at = memchr2(b'"', b'\\', left);
+        let (plain, special) = left
+            .split_at_checked(at.unwrap_or(left.len()))
+            .unwrap_or((left, &[]));
+        self.check(plain, end - left.len(), at.is_none())?;
+        Ok(special)
     }
 
     /// Bytes without quote or backslash; `is_last`: the piece ends with them.
@@ -196,6 +224,19 @@ pub(crate) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
     }
     let quoted = [b"\"", raw, b"\""].concat();
     serde_json::from_slice(&quoted).ok().map(Cow::Owned)
+}
+
+/// How many of eight bytes come before the first quote, backslash, control character or byte beyond
+/// ASCII. Borrows spread upwards only, so the lowest mark is right.
+fn ordinary_bytes(word: [u8; 8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(word);
+    let is_below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
+    let quote = is_below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = is_below(word ^ (ONES * u64::from(b'\\')), 1);
+    let marks = (quote | backslash | is_below(word, 0x20) | word) & HIGH;
+    marks.trailing_zeros() as usize / 8
 }
 
 /// Neither a control character nor a byte beyond ASCII: as signed numbers, both are below a space.
