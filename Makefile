@@ -61,7 +61,7 @@ build: ## The two programs, unoptimised: target/debug/weighbridge, target/debug/
 
 .PHONY: test-python
 test-python: build $(VENV)/tests.stamp ## The official Python SDK, and a real model server (llama.cpp), against the built programs
-	$(BIN)/python -m pytest tests $(ARGS)
+	cd tests && ../$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-javascript
 test-javascript: build $(JAVASCRIPT)/node_modules/.stamp ## The official JavaScript SDK against the built programs
