@@ -117,4 +117,5 @@ $(VENV)/%.stamp: tests/requirements/%.txt | $(BIN)/python
 
 # The lock file holds versions and digests, and no registry's address.
 $(JAVASCRIPT)/node_modules/.stamp: $(JAVASCRIPT)/package-lock.json $(VENV)/tests.stamp
-	$(WITH_NODE); cd $(JAVASCRIPT); $(NPM) ci --silent; touch node_modules/.stamp
+	@echo 'installing the packages of $(JAVASCRIPT)/package-lock.json'
+	@$(WITH_NODE); cd $(JAVASCRIPT); $(NPM) ci --silent; touch node_modules/.stamp
