@@ -10,6 +10,7 @@ pub(crate) mod error;
 mod example;
 mod headers;
 mod models;
+mod object;
 mod prose;
 mod responses;
 mod speech;

@@ -22,3 +22,6 @@ pub use journal::{Counters, Entry, Outcome};
 pub use mock::{Mock, StartError};
 pub use scalar::{Drip, Pause, Point, Quirk, Quirks, Raw, ScalarError};
 pub use script::{Rule, Script, ScriptError, When};
+
+#[cfg(test)]
+mod tests;

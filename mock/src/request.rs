@@ -153,10 +153,7 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, ReadError> {
     let httparse::Status::Complete(end) = status else {
         return Ok(None);
     };
-    let named = |header: &httparse::Header<'_>| {
-        let value = header.value.iter().map(|byte| char::from(*byte)).collect();
-        (header.name.to_owned(), value)
-    };
+    let named = |header: &httparse::Header<'_>| (header.name.to_owned(), value(header.value));
     let headers: Vec<(String, String)> = parsed.headers.iter().map(named).collect();
     let expects_continue =
         header(&headers, "expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
@@ -175,6 +172,12 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, ReadError> {
         length,
         expects_continue,
     }))
+}
+
+/// A header's value as text: UTF-8, else each byte as the character of that number.
+fn value(bytes: &[u8]) -> String {
+    let byte_by_byte = || bytes.iter().map(|byte| char::from(*byte)).collect();
+    std::str::from_utf8(bytes).map_or_else(|_| byte_by_byte(), str::to_owned)
 }
 
 fn keep_alive(headers: &[(String, String)], http_1_1: bool) -> bool {

@@ -322,3 +322,41 @@ text_form! {
     Quirks => "a list of stream quirks, for example [crlf, no-space]",
     Raw => "text or a number",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_reads_as_it_is_written() {
+        for text in ["0s", "1s", "90s", "150ms", "300us"] {
+            assert_eq!(text.parse::<Pause>().unwrap().to_string(), text);
+        }
+        for text in [
+            "before-head",
+            "after-head",
+            "before-content",
+            "mid-body",
+            "0",
+            "12",
+        ] {
+            assert_eq!(text.parse::<Point>().unwrap().to_string(), text);
+        }
+        for (quirk, name) in Quirk::ALL {
+            assert_eq!(
+                (name.parse(), quirk.to_string()),
+                (Ok(quirk), name.to_owned())
+            );
+        }
+        assert_eq!("16/50ms".parse::<Drip>().unwrap().to_string(), "16/50ms");
+        assert_eq!("2m".parse::<Pause>().unwrap().0, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_duration_needs_a_number_and_a_unit() {
+        for text in ["", "5", "s", "1h", "-1s", "1.5s", "99999999999s"] {
+            let error = text.parse::<Pause>().unwrap_err();
+            assert!(error.to_string().contains("write 150ms"), "{text}");
+        }
+    }
+}

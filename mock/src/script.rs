@@ -356,3 +356,124 @@ impl RunningRule {
         Some(self.rule.fault.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(model: &'static str) -> Facts<'static> {
+        Facts {
+            path: "/v1/chat/completions",
+            model: Some(model),
+            key: Some("sk-a1b2"),
+            stream: true,
+        }
+    }
+
+    /// How many of ten equal requests meet a fault, by their number from 1.
+    fn struck(rule: Rule) -> Vec<u64> {
+        let mut run = Run::new(rule.into());
+        (1..=10)
+            .filter(|_| run.next(facts("gpt-5")).is_some())
+            .collect()
+    }
+
+    #[test]
+    fn a_rule_counts() {
+        let always = || Rule::always(Fault::status(500));
+        let every = |every| {
+            let mut rule = always();
+            rule.when.every = Some(every);
+            rule
+        };
+        assert_eq!(struck(always()).len(), 10);
+        assert_eq!(struck(always().times(2)), [1, 2]);
+        assert_eq!(struck(always().nth(4)), [4]);
+        assert_eq!(struck(every(3)), [3, 6, 9]);
+        assert_eq!(struck(every(3).times(2)), [3, 6]);
+    }
+
+    #[test]
+    fn all_conditions_have_to_hold() {
+        let rule = Rule::always(Fault::status(500))
+            .model("gpt-*")
+            .account("a1b2")
+            .stream(true);
+        assert!(rule.when.holds(facts("gpt-5")));
+        assert!(!rule.when.holds(facts("o3")));
+        assert!(!rule.when.holds(Facts {
+            key: None,
+            ..facts("gpt-5")
+        }));
+        assert!(!rule.when.holds(Facts {
+            stream: false,
+            ..facts("gpt-5")
+        }));
+        assert!(!rule.when.holds(Facts {
+            model: None,
+            ..facts("gpt-5")
+        }));
+        assert!(!rule.clone().path("/v1/chat").when.holds(facts("gpt-5")));
+        assert!(rule.path("/v1/chat*").when.holds(facts("gpt-5")));
+    }
+
+    #[test]
+    fn the_first_rule_that_applies_gives_its_fault() {
+        let mut run = Run::new(
+            [
+                Rule::always(Fault::status(429)).times(1),
+                Rule::always(Fault::status(500)),
+            ]
+            .into(),
+        );
+        let mut next = || run.next(facts("gpt-5")).and_then(|fault| fault.status);
+        assert_eq!([next(), next(), next()], [Some(429), Some(500), Some(500)]);
+    }
+
+    #[test]
+    fn a_script_reads_as_it_is_written() {
+        let text = "
+rules:
+- when: {path: /v1/*, model: gpt-5, account: a1b2, stream: true, nth: 2, every: 2}
+  times: 3
+  fault:
+    {status: 429, error: slow-down, style: sglang, message: m, retry-after: soon,
+     retry-after-date: 2s, retry-after-ms: 1500, reset-requests: 6m0s, reset-tokens: 120ms,
+     headers: {x-should-retry: 'true', x-number: 7}, header-bytes: 9, content-type: text/plain,
+     body: raw, text: t, words: 5, voice: refusal, huge-line: 10, usage: missing, delay: 1m,
+     first-event-delay: 1ms, event-delay: 2us, drip: 4/1s, cut: mid-body, error-event: 3,
+     garbage: head, sse: [crlf, bom], chop: 3, batch: 2, framing: close, hang-up: on-reuse}
+- fault: {stall: before-content, sse: crlf+bom}
+- fault: {end: 7}
+";
+        let script: Script = text.parse().unwrap();
+        insta::assert_yaml_snapshot!(script);
+        let again: Script = serde_yaml::to_string(&script).unwrap().parse().unwrap();
+        assert_eq!(again, script);
+    }
+
+    #[test]
+    fn a_script_that_is_refused_says_where_and_why() {
+        let scripts = [
+            "rules:\n- fault: {statos: 429}",
+            "rules:\n- fault: {status: 429}\n  when: {modell: x}",
+            "rules:\n- fault:\n    status: 429\n    delay: 5 minutes",
+            "rules:\n- fault: {cut: later}",
+            "rules:\n- fault: {sse: [crlf, lf]}",
+            "rules:\n- when: {nth: 1}",
+            "rules:\n- fault: {}\n- fault: {status: 99}",
+            "rules:\n- fault: {cut: 1, end: 2}",
+            "rules:\n- fault: {}\n  times: 0",
+            "rules:\n- fault: {headers: {a b: c}}",
+            "rules: [",
+            "rule: []",
+        ];
+        let shown = scripts.map(|text| text.parse::<Script>().unwrap_err().to_string());
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn nothing_is_an_empty_script() {
+        assert_eq!("\n".parse::<Script>().unwrap(), Script::default());
+    }
+}

@@ -4,9 +4,10 @@
 //! writes them.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::Complaint;
+use super::object::Object;
 use super::speech::{Call, Choice, Function, Speech, Wish, any_object, content, parameters, speak};
 use super::usage::{Told, Usage, UsageField};
 use super::{Body, Context, Event, Part, models, prose, whole};
@@ -32,7 +33,7 @@ pub(super) fn answer(body: &Value, context: Context<'_>) -> Result<Body, Complai
     }
     let usage = Told::unary(context).then(|| Usage::of_speeches(&wish, &speeches));
     Ok(whole(&Completion {
-        id: prose::id("chatcmpl-", context.config.seed, context.number, 0),
+        id: prose::id("chatcmpl-", context, 0),
         object: "chat.completion",
         created: context.now,
         model: models::dated(&wish.model),
@@ -131,7 +132,7 @@ struct Message {
     reasoning_content: Option<String>,
     refusal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Value>,
+    tool_calls: Vec<Object>,
     annotations: [(); 0],
 }
 
@@ -158,9 +159,15 @@ fn whole_choice((index, speech): (usize, &Speech)) -> WholeChoice {
     }
 }
 
-fn whole_call(call: &Call, arguments: &str) -> Value {
-    json!({"id": call.id, "type": "function",
-        "function": {"name": call.name, "arguments": arguments}})
+/// A call with its id, its name, and as much of its arguments.
+fn whole_call(call: &Call, arguments: &str) -> Object {
+    let function = Object::new()
+        .with("name", &call.name)
+        .with("arguments", arguments);
+    Object::new()
+        .with("id", &call.id)
+        .with("type", "function")
+        .with("function", function)
 }
 
 fn finish(speech: &Speech) -> &'static str {
@@ -189,7 +196,7 @@ struct Chunk<'a> {
 #[derive(Serialize)]
 struct ChunkChoice {
     index: usize,
-    delta: Value,
+    delta: Object,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
 }
@@ -203,12 +210,7 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     fn events(&self, speeches: &[Speech]) -> Vec<Event> {
-        let id = prose::id(
-            "chatcmpl-",
-            self.context.config.seed,
-            self.context.number,
-            0,
-        );
+        let id = prose::id("chatcmpl-", self.context, 0);
         let model = models::dated(&self.wish.model);
         let reasoning = speeches
             .iter()
@@ -264,7 +266,7 @@ fn interleaved(speeches: &[Speech]) -> Vec<(ChunkChoice, Part)> {
 }
 
 fn deltas(index: usize, speech: &Speech) -> Vec<(ChunkChoice, Part)> {
-    let chunk = |delta: Value, finish_reason, part| {
+    let chunk = |delta: Object, finish_reason, part| {
         (
             ChunkChoice {
                 index,
@@ -275,43 +277,28 @@ fn deltas(index: usize, speech: &Speech) -> Vec<(ChunkChoice, Part)> {
             part,
         )
     };
-    let content = |delta: Value| chunk(delta, None, Part::Content);
-    let opening = if speech.calls.is_empty() {
-        json!("")
-    } else {
-        Value::Null
-    };
-    let role = json!({"role": "assistant", "content": opening, "refusal": null});
+    let content = |delta: Object| chunk(delta, None, Part::Content);
+    let said = |name| move |text: &String| content(Object::new().with(name, text));
+    let opening = speech.calls.is_empty().then_some("");
+    let role = Object::new()
+        .with("role", "assistant")
+        .with("content", opening);
+    let role = role.with("refusal", Value::Null);
     let mut chunks = vec![chunk(role, None, Part::Opening)];
-    chunks.extend(
-        speech
-            .thoughts
-            .iter()
-            .map(|text| content(json!({"reasoning_content": text}))),
-    );
-    chunks.extend(
-        speech
-            .text
-            .iter()
-            .map(|text| content(json!({"content": text}))),
-    );
-    chunks.extend(
-        speech
-            .refusal
-            .iter()
-            .map(|text| content(json!({"refusal": text}))),
-    );
+    chunks.extend(speech.thoughts.iter().map(said("reasoning_content")));
+    chunks.extend(speech.text.iter().map(said("content")));
+    chunks.extend(speech.refusal.iter().map(said("refusal")));
     for (position, call) in speech.calls.iter().enumerate() {
-        let mut begun = whole_call(call, "");
-        if let Some(fields) = begun.as_object_mut() {
-            fields.insert("index".to_owned(), json!(position));
-        }
-        chunks.push(content(json!({"tool_calls": [begun]})));
+        let part = |fields: Object| {
+            let call = Object::new().with("index", position).and(fields);
+            content(Object::new().with("tool_calls", [call]))
+        };
+        chunks.push(part(whole_call(call, "")));
         chunks.extend(call.fragments().into_iter().map(|fragment| {
-            let call = json!({"index": position, "function": {"arguments": fragment}});
-            content(json!({"tool_calls": [call]}))
+            let function = Object::new().with("arguments", fragment);
+            part(Object::new().with("function", function))
         }));
     }
-    chunks.push(chunk(json!({}), Some(finish(speech)), Part::Closing));
+    chunks.push(chunk(Object::new(), Some(finish(speech)), Part::Closing));
     chunks
 }

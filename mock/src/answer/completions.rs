@@ -46,7 +46,7 @@ pub(super) fn answer(body: &Value, context: Context<'_>) -> Result<Body, Complai
             speeches.push(speak(&wish, context, speeches.len()));
         }
     }
-    let id = prose::id("cmpl-", context.config.seed, context.number, 0);
+    let id = prose::id("cmpl-", context, 0);
     let model = models::dated(&wish.model);
     let completion = |choices, usage, obfuscation| Completion {
         id: &id,

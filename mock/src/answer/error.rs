@@ -232,11 +232,11 @@ impl Complaint {
         let message = self.message.as_str();
         match style {
             Style::Vllm => to_text(&Nested {
-                error: self.fields(json!(status)),
+                error: self.numbered(),
             }),
             Style::Sglang => to_text(&Flat {
                 object: "error",
-                fields: self.fields(json!(status)),
+                fields: self.numbered(),
             }),
             Style::Tgi => {
                 let kind = if status == 429 {
@@ -256,6 +256,23 @@ impl Complaint {
             _ => to_text(&Nested {
                 error: self.fields(json!(self.code)),
             }),
+        }
+    }
+
+    /// The fields as the Python servers write them: a class for a type, the status for a code.
+    fn numbered(&self) -> Fields<'_> {
+        let kind = match self.status {
+            401 => "AuthenticationError",
+            403 => "PermissionDeniedError",
+            404 => "NotFoundError",
+            429 => "RateLimitError",
+            503 | 529 => "ServiceUnavailableError",
+            500.. => "InternalServerError",
+            _ => "BadRequestError",
+        };
+        Fields {
+            kind,
+            ..self.fields(json!(self.status))
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) fn of(
 
 /// What stands on every answer, errors included.
 pub(super) fn common(context: Context<'_>) -> Vec<(String, String)> {
-    let id = prose::id("req_", context.config.seed, context.number, 0);
+    let id = prose::id("req_", context, 0);
     let milliseconds = 20 + prose::seeded(context.config.seed, &id).u64(0..400);
     vec![
         header("x-request-id", id),

@@ -2,6 +2,8 @@
 //!
 //! Owns everything that is made up, all of it a function of its arguments. Must never know a dialect.
 
+use super::Context;
+
 /// The letters of ids and padding.
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -87,9 +89,10 @@ pub(crate) fn letters(random: &mut fastrand::Rng, count: usize) -> String {
         .collect()
 }
 
-/// An id: a prefix and 24 letters and digits, the same for equal arguments.
-pub(crate) fn id(prefix: &str, seed: u64, number: u64, part: usize) -> String {
-    let mut random = seeded(seed, &format!("{prefix}{number}/{part}"));
+/// An id: a prefix and 24 letters and digits, the same for the same request to the same provider.
+pub(crate) fn id(prefix: &str, context: Context<'_>, part: usize) -> String {
+    let salt = format!("{}/{prefix}{}/{part}", context.config.name, context.number);
+    let mut random = seeded(context.config.seed, &salt);
     format!("{prefix}{}", letters(&mut random, 24))
 }
 
@@ -131,15 +134,36 @@ mod tests {
     }
 
     #[test]
-    fn an_id_depends_on_all_its_arguments() {
+    fn an_id_depends_on_provider_seed_request_prefix_and_part() {
+        use crate::{Config, Fault};
+
+        let fault = Fault::default();
+        let make = |name: &str, seed, number, prefix, part| {
+            let config = Config {
+                name: name.to_owned(),
+                seed,
+                ..Config::default()
+            };
+            let context = Context {
+                config: &config,
+                fault: &fault,
+                account: None,
+                number,
+                account_requests: 1,
+                now: 0,
+            };
+            id(prefix, context, part)
+        };
         let ids = [
-            id("a-", 1, 1, 0),
-            id("a-", 2, 1, 0),
-            id("a-", 1, 2, 0),
-            id("a-", 1, 1, 1),
+            make("a", 1, 1, "x-", 0),
+            make("b", 1, 1, "x-", 0),
+            make("a", 2, 1, "x-", 0),
+            make("a", 1, 2, "x-", 0),
+            make("a", 1, 1, "y-", 0),
+            make("a", 1, 1, "x-", 1),
         ];
         let different: std::collections::BTreeSet<_> = ids.iter().collect();
-        assert_eq!(different.len(), 4);
-        assert_eq!(id("a-", 1, 1, 0), ids[0]);
+        assert_eq!(different.len(), ids.len());
+        assert_eq!(make("a", 1, 1, "x-", 0), ids[0]);
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::Complaint;
-use super::speech::{Choice, Function, Speech, Wish, any_object, content, parameters, speak};
+use super::object::Object;
+use super::speech::{Call, Choice, Function, Speech, Wish, any_object, content, parameters, speak};
 use super::usage::{Told, cached};
 use super::{Body, Context, Event, Part, Question, models, prose, whole};
 
@@ -23,7 +24,7 @@ struct Response {
     instructions: Value,
     max_output_tokens: Option<u64>,
     model: String,
-    output: Vec<Value>,
+    output: Vec<Object>,
     parallel_tool_calls: bool,
     previous_response_id: Value,
     reasoning: Value,
@@ -35,7 +36,7 @@ struct Response {
     tools: Value,
     top_p: Value,
     truncation: &'static str,
-    usage: Option<Value>,
+    usage: Option<Object>,
     user: Option<()>,
     metadata: Value,
 }
@@ -70,7 +71,7 @@ pub(super) fn failed_event(
     let response = failed_response(question, context, failure);
     event(
         "response.failed",
-        json!({"response": response}),
+        Object::new().with("response", response),
         sequence,
         Part::Terminal,
     )
@@ -78,7 +79,8 @@ pub(super) fn failed_event(
 
 /// The event by which a stream tells that it broke.
 pub(super) fn error_event((code, message): (&str, &str), sequence: usize) -> Event {
-    let data = json!({"code": code, "message": message, "param": null});
+    let data = Object::new().with("code", code).with("message", message);
+    let data = data.with("param", Value::Null);
     event("error", data, sequence, Part::Terminal)
 }
 
@@ -170,7 +172,7 @@ fn begun(body: &Value, wish: &Wish, context: Context<'_>) -> Response {
     let or = |name: &str, default: Value| body.get(name).cloned().unwrap_or(default);
     let flag = |name: &str, default| body.get(name).and_then(Value::as_bool).unwrap_or(default);
     Response {
-        id: prose::id("resp_", context.config.seed, context.number, 0),
+        id: prose::id("resp_", context, 0),
         object: "response",
         created_at: context.now,
         status: "in_progress",
@@ -215,14 +217,17 @@ fn completed(body: &Value, wish: &Wish, speech: &Speech, context: Context<'_>) -
     }
 }
 
-fn usage(input: u64, speech: &Speech) -> Value {
-    json!({
-        "input_tokens": input,
-        "input_tokens_details": {"cached_tokens": cached(input), "cache_write_tokens": 0},
-        "output_tokens": speech.tokens(),
-        "output_tokens_details": {"reasoning_tokens": speech.thoughts.len()},
-        "total_tokens": input + speech.tokens(),
-    })
+fn usage(input: u64, speech: &Speech) -> Object {
+    let cache = Object::new()
+        .with("cached_tokens", cached(input))
+        .with("cache_write_tokens", 0);
+    let output = Object::new().with("reasoning_tokens", speech.thoughts.len());
+    Object::new()
+        .with("input_tokens", input)
+        .with("input_tokens_details", cache)
+        .with("output_tokens", speech.tokens())
+        .with("output_tokens_details", output)
+        .with("total_tokens", input + speech.tokens())
 }
 
 /// One item of the output: what it says, in pieces.
@@ -246,7 +251,7 @@ enum Item<'a> {
 }
 
 fn items<'a>(speech: &'a Speech, context: Context<'_>) -> Vec<Item<'a>> {
-    let id = |prefix: &str, part| prose::id(prefix, context.config.seed, context.number, part);
+    let id = |prefix: &str, part| prose::id(prefix, context, part);
     let mut items = Vec::new();
     if !speech.thoughts.is_empty() {
         items.push(Item::Reasoning {
@@ -284,50 +289,56 @@ impl Item<'_> {
     }
 
     /// The item as it is before anything was said.
-    fn begun(&self) -> Value {
+    fn begun(&self) -> Object {
         match self {
-            Self::Reasoning { id, .. } => json!({"id": id, "type": "reasoning", "summary": []}),
-            Self::Text { id, .. } | Self::Refusal { id, .. } => {
-                json!({"id": id, "type": "message", "status": "in_progress", "content": [],
-                    "role": "assistant"})
-            }
-            Self::Call { id, call } => {
-                json!({"id": id, "type": "function_call", "status": "in_progress",
-                    "arguments": "", "call_id": call.id, "name": call.name})
-            }
+            Self::Reasoning { .. } => self.head("reasoning").with("summary", [(); 0]),
+            Self::Text { .. } | Self::Refusal { .. } => self.message("in_progress", Vec::new()),
+            Self::Call { call, .. } => self.call(call, "in_progress", ""),
         }
     }
 
     /// The item when all is said.
-    fn whole(&self, status: &str) -> Value {
+    fn whole(&self, status: &str) -> Object {
         match self {
-            Self::Reasoning { id, .. } => {
-                json!({"id": id, "type": "reasoning", "summary": [self.part(true)]})
-            }
-            Self::Text { id, .. } | Self::Refusal { id, .. } => {
-                json!({"id": id, "type": "message", "status": status,
-                    "content": [self.part(true)], "role": "assistant"})
-            }
-            Self::Call { id, call } => {
-                json!({"id": id, "type": "function_call", "status": status,
-                    "arguments": call.arguments, "call_id": call.id, "name": call.name})
-            }
+            Self::Reasoning { .. } => self.head("reasoning").with("summary", [self.part(true)]),
+            Self::Text { .. } | Self::Refusal { .. } => self.message(status, vec![self.part(true)]),
+            Self::Call { call, .. } => self.call(call, status, &call.arguments),
         }
     }
 
-    /// The item's only part, empty or said.
-    fn part(&self, said: bool) -> Value {
+    fn head(&self, kind: &str) -> Object {
+        Object::new().with("id", self.id()).with("type", kind)
+    }
+
+    fn message(&self, status: &str, content: Vec<Object>) -> Object {
+        let head = self.head("message").with("status", status);
+        head.with("content", content).with("role", "assistant")
+    }
+
+    fn call(&self, call: &Call, status: &str, arguments: &str) -> Object {
+        let head = self.head("function_call").with("status", status);
+        head.with("arguments", arguments)
+            .with("call_id", &call.id)
+            .with("name", &call.name)
+    }
+
+    /// The item's only part, empty or said. A call has none.
+    fn part(&self, said: bool) -> Object {
         let text = |pieces: &[String]| if said { pieces.concat() } else { String::new() };
         match self {
-            Self::Reasoning { pieces, .. } => {
-                json!({"type": "summary_text", "text": text(pieces)})
-            }
+            Self::Reasoning { pieces, .. } => Object::new()
+                .with("type", "summary_text")
+                .with("text", text(pieces)),
             Self::Text { pieces, .. } => {
-                json!({"type": "output_text", "annotations": [], "logprobs": [],
-                    "text": text(pieces)})
+                let head = Object::new()
+                    .with("type", "output_text")
+                    .with("annotations", [(); 0]);
+                head.with("logprobs", [(); 0]).with("text", text(pieces))
             }
-            Self::Refusal { pieces, .. } => json!({"type": "refusal", "refusal": text(pieces)}),
-            Self::Call { .. } => Value::Null,
+            Self::Refusal { pieces, .. } => Object::new()
+                .with("type", "refusal")
+                .with("refusal", text(pieces)),
+            Self::Call { .. } => Object::new(),
         }
     }
 }
@@ -356,7 +367,7 @@ impl<'a> Script<'a> {
             usage: None,
             ..response.clone()
         };
-        let opening = json!({"response": begun});
+        let opening = Object::new().with("response", begun);
         self.tell("response.created", opening.clone(), Part::Opening);
         self.tell("response.in_progress", opening, Part::Opening);
         for (index, item) in items(speech, self.context).iter().enumerate() {
@@ -366,7 +377,11 @@ impl<'a> Script<'a> {
             "incomplete" => "response.incomplete",
             _ => "response.completed",
         };
-        self.tell(last, json!({"response": response}), Part::Terminal);
+        self.tell(
+            last,
+            Object::new().with("response", response),
+            Part::Terminal,
+        );
         self.events
     }
 
@@ -374,24 +389,31 @@ impl<'a> Script<'a> {
         // A call's name is content: whoever has read it may act on it.
         let named = matches!(item, Item::Call { .. });
         let part = if named { Part::Content } else { Part::Opening };
-        let added = json!({"output_index": index, "item": item.begun()});
+        let place = Object::new().with("output_index", index);
+        let added = place.clone().with("item", item.begun());
         self.tell("response.output_item.added", added, part);
         match item {
             Item::Reasoning { pieces, .. } => self.thoughts(index, item, pieces),
             Item::Text { pieces, .. } => self.said(index, item, pieces, true),
             Item::Refusal { pieces, .. } => self.said(index, item, pieces, false),
-            Item::Call { id, call } => {
-                for fragment in call.fragments() {
-                    let data = json!({"item_id": id, "output_index": index, "delta": fragment});
-                    self.delta("response.function_call_arguments.delta", data);
-                }
-                let done = json!({"item_id": id, "output_index": index, "name": call.name,
-                    "arguments": call.arguments});
-                self.tell("response.function_call_arguments.done", done, Part::Closing);
-            }
+            Item::Call { call, .. } => self.arguments(index, item, call),
         }
-        let done = json!({"output_index": index, "item": item.whole(status)});
+        let done = place.with("item", item.whole(status));
         self.tell("response.output_item.done", done, Part::Closing);
+    }
+
+    fn arguments(&mut self, index: usize, item: &Item<'_>, call: &Call) {
+        let place = Object::new()
+            .with("item_id", item.id())
+            .with("output_index", index);
+        for fragment in call.fragments() {
+            let data = place.clone().with("delta", fragment);
+            self.delta("response.function_call_arguments.delta", data);
+        }
+        let done = place
+            .with("arguments", &call.arguments)
+            .with("name", &call.name);
+        self.tell("response.function_call_arguments.done", done, Part::Closing);
     }
 
     /// A message's only part: text, or a refusal.
@@ -404,87 +426,68 @@ impl<'a> Script<'a> {
             ),
             false => ("response.refusal.delta", "response.refusal.done", "refusal"),
         };
-        let place = json!({"item_id": item.id(), "output_index": index, "content_index": 0});
-        let added = with(&place, &[("part", item.part(false))]);
+        let place = Object::new()
+            .with("item_id", item.id())
+            .with("output_index", index);
+        let place = place.with("content_index", 0);
+        let added = place.clone().with("part", item.part(false));
         self.tell("response.content_part.added", added, Part::Opening);
-        let logprobs: &[(&str, Value)] = if text {
-            &[("logprobs", json!([]))]
-        } else {
-            &[]
-        };
+        let logprobs = text.then_some([(); 0]);
         for piece in pieces {
-            let data = with(&with(&place, logprobs), &[("delta", json!(piece))]);
+            let data = place
+                .clone()
+                .with("delta", piece)
+                .with_some("logprobs", logprobs);
             self.delta(delta, data);
         }
-        let whole = with(&with(&place, logprobs), &[(field, json!(pieces.concat()))]);
+        let whole = place
+            .clone()
+            .with(field, pieces.concat())
+            .with_some("logprobs", logprobs);
         self.tell(done, whole, Part::Closing);
-        let ended = with(&place, &[("part", item.part(true))]);
+        let ended = place.with("part", item.part(true));
         self.tell("response.content_part.done", ended, Part::Closing);
     }
 
     fn thoughts(&mut self, index: usize, item: &Item<'_>, pieces: &[String]) {
-        let place = json!({"item_id": item.id(), "output_index": index, "summary_index": 0});
-        let added = with(&place, &[("part", item.part(false))]);
+        let place = Object::new()
+            .with("item_id", item.id())
+            .with("output_index", index);
+        let place = place.with("summary_index", 0);
+        let added = place.clone().with("part", item.part(false));
         self.tell(
             "response.reasoning_summary_part.added",
             added,
             Part::Opening,
         );
         for piece in pieces {
-            let data = with(&place, &[("delta", json!(piece))]);
+            let data = place.clone().with("delta", piece);
             self.delta("response.reasoning_summary_text.delta", data);
         }
-        let whole = with(&place, &[("text", json!(pieces.concat()))]);
+        let whole = place.clone().with("text", pieces.concat());
         self.tell("response.reasoning_summary_text.done", whole, Part::Closing);
-        let ended = with(&place, &[("part", item.part(true))]);
+        let ended = place.with("part", item.part(true));
         self.tell("response.reasoning_summary_part.done", ended, Part::Closing);
     }
 
-    fn delta(&mut self, name: &'static str, data: Value) {
+    fn delta(&mut self, name: &'static str, data: Object) {
         let padding = self.wish.padding(self.context, self.events.len());
-        let fields: Vec<_> = padding
-            .map(|text| ("obfuscation", json!(text)))
-            .into_iter()
-            .collect();
-        self.tell(name, with(&data, &fields), Part::Content);
+        self.tell(name, data.with_some("obfuscation", padding), Part::Content);
     }
 
-    fn tell(&mut self, name: &'static str, data: Value, part: Part) {
+    fn tell(&mut self, name: &'static str, data: Object, part: Part) {
         self.events.push(event(name, data, self.events.len(), part));
     }
 }
 
-/// An object with more fields.
-fn with(object: &Value, fields: &[(&str, Value)]) -> Value {
-    let mut object = object.clone();
-    if let Some(known) = object.as_object_mut() {
-        known.extend(
-            fields
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
-    }
-    object
-}
-
 /// An event whose data begins with its name and its number.
-fn event(name: &'static str, data: Value, sequence: usize, part: Part) -> Event {
-    #[derive(Serialize)]
-    struct Data {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        sequence_number: usize,
-        #[serde(flatten)]
-        rest: Value,
-    }
-    let data = Data {
-        kind: name,
-        sequence_number: sequence,
-        rest: data,
-    };
+fn event(name: &'static str, data: Object, sequence: usize, part: Part) -> Event {
+    let head = Object::new()
+        .with("type", name)
+        .with("sequence_number", sequence);
     Event {
         name: Some(name),
-        data: super::json(&data),
+        data: super::json(&head.and(data)),
         part,
     }
 }

@@ -173,12 +173,7 @@ pub(super) fn speak(wish: &Wish, context: Context<'_>, choice: usize) -> Speech 
     let called = called(wish);
     if !called.is_empty() && voice != Voice::Refusal && voice != Voice::Silent {
         let call = |(index, function): (usize, &&Function)| Call {
-            id: prose::id(
-                "call_",
-                context.config.seed,
-                context.number,
-                choice * 128 + index,
-            ),
+            id: prose::id("call_", context, choice * 128 + index),
             name: function.name.clone(),
             arguments: super::json(&example::of(&function.parameters)),
         };
