@@ -1,0 +1,253 @@
+//! Reading a call: which operation, the body with what must be known of it, the headers that go on.
+//! Must never parse what isn't acted upon, and never hold more than the budget allows.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Method, request};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use weighbridge_snapshot::Operation;
+
+use crate::fault::Fault;
+use crate::headers;
+use crate::probe::{Facts, Probe};
+use crate::shared::{Held, Shared};
+
+/// Bodies up to here are not counted against the budget: the number of connections bounds them.
+const UNCOUNTED_BYTES: usize = 16 << 10;
+
+/// What a request line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A call that goes to a provider.
+    Operation(Operation),
+    /// The list of models.
+    Models,
+    /// One model, by its name as it stands in the path.
+    Model(String),
+}
+
+/// A call, read whole.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) operation: Operation,
+    pub(crate) facts: Facts,
+    /// The body as it came, in pieces.
+    pub(crate) body: Vec<Bytes>,
+    /// What goes on to a provider; its credential is still missing.
+    pub(crate) headers: HeaderMap,
+    /// With its `?`; empty when there is none.
+    pub(crate) query: String,
+    pub(crate) started: Instant,
+    /// How often the caller's SDK has asked before: `x-stainless-retry-count`.
+    pub(crate) asked_before: u32,
+    /// How long the caller's SDK waits: `x-stainless-read-timeout`.
+    pub(crate) patience: Option<Duration>,
+    /// The body's part of the budget, given back with the call.
+    _held: Held,
+}
+
+/// What a request line asks for.
+///
+/// # Errors
+/// When the path isn't served, or not with this method.
+pub(crate) fn asked(method: &Method, path: &str) -> Result<Asked, Fault> {
+    let posted = |operation| match *method {
+        Method::POST => Ok(Asked::Operation(operation)),
+        _ => Err(Fault::MethodNotAllowed { allowed: "POST" }),
+    };
+    match path {
+        "/v1/chat/completions" => posted(Operation::ChatCompletions),
+        "/v1/completions" => posted(Operation::Completions),
+        "/v1/responses" => posted(Operation::Responses),
+        "/v1/embeddings" => posted(Operation::Embeddings),
+        "/v1/models" if *method == Method::GET => Ok(Asked::Models),
+        _ => match path.strip_prefix("/v1/models") {
+            Some(rest) if *method != Method::GET && (rest.is_empty() || rest.starts_with('/')) => {
+                Err(Fault::MethodNotAllowed { allowed: "GET" })
+            }
+            Some(rest) => rest
+                .strip_prefix('/')
+                .filter(|name| !name.is_empty())
+                .map(|name| Asked::Model(percent_decoded(name)))
+                .ok_or(Fault::UnknownPath),
+            None => Err(Fault::UnknownPath),
+        },
+    }
+}
+
+/// Reads the body and what must be known of it.
+///
+/// # Errors
+/// When the body isn't JSON by its type or its bytes, is too large, or doesn't arrive.
+pub(crate) async fn read(
+    operation: Operation,
+    head: request::Parts,
+    body: Incoming,
+    shared: &Shared,
+) -> Result<Call, Fault> {
+    let started = Instant::now();
+    check_content_type(&head.headers)?;
+    let limit = shared.settings.body_timeout();
+    let reading = read_body(body, shared);
+    let (body, facts, budget) = tokio::time::timeout(limit, reading)
+        .await
+        .map_err(|_| Fault::BodyTimeout { limit })??;
+    Ok(Call {
+        operation,
+        facts,
+        body,
+        query: head
+            .uri
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default(),
+        started,
+        asked_before: headers::number(&head.headers, "x-stainless-retry-count").unwrap_or(0),
+        patience: headers::number(&head.headers, "x-stainless-read-timeout")
+            .map(|seconds: u32| Duration::from_secs(u64::from(seconds))),
+        headers: headers::for_provider(head.headers),
+        _held: budget,
+    })
+}
+
+async fn read_body(
+    mut body: Incoming,
+    shared: &Shared,
+) -> Result<(Vec<Bytes>, Facts, Held), Fault> {
+    let limit = shared.settings.max_body_bytes;
+    let too_large = Fault::BodyTooLarge { limit };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large);
+    }
+    let mut held = shared.buffered.hold_nothing();
+    let mut probe = Probe::new();
+    let mut pieces = Vec::with_capacity(1);
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| Fault::BodyCut)?.into_data() else {
+            continue; // trailers mean nothing here
+        };
+        length += piece.len();
+        if length > limit {
+            return Err(too_large);
+        }
+        if length > UNCOUNTED_BYTES && !held.grow(piece.len()) {
+            return Err(Fault::Overloaded);
+        }
+        probe.feed(&piece).map_err(Fault::MalformedBody)?;
+        pieces.push(piece);
+    }
+    let facts = probe.finish().map_err(Fault::MalformedBody)?;
+    Ok((pieces, facts, held))
+}
+
+/// JSON by its type; a request without any is taken at its bytes.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(found) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = found.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"));
+    if is_json {
+        return Ok(());
+    }
+    Err(Fault::UnsupportedMediaType {
+        found: text.chars().take(100).collect(),
+    })
+}
+
+/// Decodes `%xx` in a path segment; SDKs escape the `/` in model names. What isn't an escape stays.
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods_lead_to_operations() {
+        let cases = [
+            (
+                "POST",
+                "/v1/chat/completions",
+                Asked::Operation(Operation::ChatCompletions),
+            ),
+            (
+                "POST",
+                "/v1/completions",
+                Asked::Operation(Operation::Completions),
+            ),
+            (
+                "POST",
+                "/v1/responses",
+                Asked::Operation(Operation::Responses),
+            ),
+            (
+                "POST",
+                "/v1/embeddings",
+                Asked::Operation(Operation::Embeddings),
+            ),
+            ("GET", "/v1/models", Asked::Models),
+            ("GET", "/v1/models/gpt-5", Asked::Model("gpt-5".into())),
+            (
+                "GET",
+                "/v1/models/openai%2Fgpt-5",
+                Asked::Model("openai/gpt-5".into()),
+            ),
+            (
+                "GET",
+                "/v1/models/openai/gpt-5",
+                Asked::Model("openai/gpt-5".into()),
+            ),
+        ];
+        for (method, path, expected) in cases {
+            let method: Method = method.parse().unwrap();
+            assert_eq!(asked(&method, path).unwrap(), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_told_apart_from_a_wrong_method() {
+        let cases = [
+            ("GET", "/v1/chat/completions", 405),
+            ("POST", "/v1/models", 405),
+            ("DELETE", "/v1/models/gpt-5", 405),
+            ("POST", "/v1/files", 404),
+            ("GET", "/v1/responses/resp_1", 404),
+            ("GET", "/v1/modelsx", 404),
+            ("GET", "/v1/models/", 404),
+            ("GET", "/", 404),
+        ];
+        for (method, path, status) in cases {
+            let fault = asked(&method.parse().unwrap(), path).unwrap_err();
+            assert_eq!(fault.status(), status, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_json_types_are_read() {
+        let check = |value: &str| {
+            let value = http::HeaderValue::from_str(value).unwrap();
+            check_content_type(&HeaderMap::from_iter([(CONTENT_TYPE, value)]))
+        };
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/vnd.x+json",
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["text/plain", "multipart/form-data; boundary=x", "+json", ""] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_ok());
+    }
+}

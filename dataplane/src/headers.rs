@@ -1,0 +1,193 @@
+//! Which headers cross the gateway. Everything does but what belongs to one hop (RFC 9110 §7.6.1), to a
+//! credential, or to a body that may be read on its way. Must never let a caller's key reach a provider
+//! or a provider's cookie reach a caller.
+
+use std::str::FromStr;
+
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName,
+    HeaderValue,
+};
+
+use crate::runtime::{Account, Endpoint};
+
+/// What a request's headers look like at a provider, but for host and credential. Answers must come
+/// unencoded: an encoded stream can be neither read nor ended properly.
+pub(crate) fn for_provider(mut headers: HeaderMap) -> HeaderMap {
+    strip(&mut headers, is_callers_own);
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers
+}
+
+/// Adds what names the provider and proves who calls it.
+pub(crate) fn address(headers: &mut HeaderMap, endpoint: &Endpoint, account: &Account) {
+    headers.insert(HOST, endpoint.host.clone());
+    if let Some(authorization) = &account.authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
+}
+
+/// What of an answer's headers goes on to the caller.
+pub(crate) fn for_caller(headers: &mut HeaderMap) {
+    strip(headers, is_providers_own);
+}
+
+/// A header that holds a decimal number; `None` when it is absent or holds anything else.
+pub(crate) fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn strip(headers: &mut HeaderMap, is_stripped: fn(&str) -> bool) {
+    let named = headers
+        .get(CONNECTION)
+        .map(named_by_connection)
+        .unwrap_or_default();
+    // One pass to find the few, because looking up each candidate hashes each candidate.
+    let stripped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_stripped(name.as_str()))
+        .cloned()
+        .collect();
+    for name in named.iter().chain(&stripped) {
+        headers.remove(name);
+    }
+}
+
+/// The headers that `connection` names as belonging to this hop.
+fn named_by_connection(value: &HeaderValue) -> Vec<HeaderName> {
+    let text = value.to_str().unwrap_or_default();
+    text.split(',')
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
+        .collect()
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Of a request: the hop's, the caller's credential, what is written anew, and what selects whom a
+/// credential with several organisations bills.
+fn is_callers_own(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || matches!(
+            name,
+            "authorization"
+                | "x-api-key"
+                | "api-key"
+                | "x-goog-api-key"
+                | "openai-organization"
+                | "openai-project"
+                | "host"
+                | "content-length"
+                | "expect"
+                | "accept-encoding"
+        )
+        || name.starts_with("x-weighbridge-")
+}
+
+/// Of an answer: the hop's, cookies that would be shared by tenants, and what was said about our own
+/// retries or in our name.
+fn is_providers_own(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || matches!(name, "set-cookie" | "x-should-retry" | "alt-svc")
+        || name.starts_with("x-weighbridge-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_request_loses_its_hop_its_credential_and_nothing_else() {
+        let sent = for_provider(headers(&[
+            ("host", "gateway"),
+            ("authorization", "Bearer wb-1"),
+            ("x-api-key", "wb-1"),
+            ("api-key", "wb-1"),
+            ("x-goog-api-key", "wb-1"),
+            ("openai-organization", "org"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("content-length", "2"),
+            ("content-type", "application/json"),
+            ("accept-encoding", "gzip"),
+            ("x-stainless-retry-count", "1"),
+            ("x-weighbridge-on-loss", "Refuse"),
+            ("x-future", "kept"),
+        ]));
+        assert_eq!(
+            names(&sent),
+            [
+                "accept-encoding",
+                "content-type",
+                "x-future",
+                "x-stainless-retry-count"
+            ]
+        );
+        assert_eq!(sent["accept-encoding"], "identity");
+    }
+
+    #[test]
+    fn an_answer_keeps_its_length_and_loses_cookies_and_retry_advice() {
+        let mut answer = headers(&[
+            ("content-length", "2"),
+            ("content-type", "application/json"),
+            ("connection", "keep-alive, content-length"),
+            ("keep-alive", "timeout=5"),
+            ("set-cookie", "a=b"),
+            ("x-should-retry", "true"),
+            ("x-weighbridge-route", "forged"),
+            ("x-ratelimit-remaining-requests", "9"),
+        ]);
+        for_caller(&mut answer);
+        assert_eq!(
+            names(&answer),
+            [
+                "content-length",
+                "content-type",
+                "x-ratelimit-remaining-requests"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_are_read_or_ignored() {
+        let given = headers(&[("a", "2"), ("b", "two"), ("c", " 7 "), ("d", "-1")]);
+        let read = |name| number::<u32>(&given, name);
+        assert_eq!(
+            (read("a"), read("b"), read("c"), read("d"), read("e")),
+            (Some(2), None, Some(7), None, None)
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! A worker's thread: its connections, from the acceptor's hand to their end, and the sweep that closes
+//! what is idle or too slow. Must never block: everything on this thread waits for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::connection::{Activity, Connection, End, Socket};
+use crate::service;
+use crate::tasks;
+use crate::worker::Worker;
+
+/// How often idle and slow connections are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// hyper's buffer for a head; a larger one is answered with 431.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Serve a connection; the permit goes back when it closes.
+    Serve(std::net::TcpStream, OwnedSemaphorePermit),
+    /// End every connection after its running answer, then the thread.
+    Drain,
+}
+
+/// How others reach a worker.
+pub(crate) struct Handle {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// Connections it has now.
+    pub(crate) open: Arc<AtomicUsize>,
+    /// Resolves when it has ended.
+    pub(crate) ended: oneshot::Receiver<()>,
+}
+
+/// What runs on the worker's thread.
+pub(crate) struct Server {
+    worker: Rc<Worker>,
+    connections: Rc<RefCell<HashMap<u64, Rc<Connection>>>>,
+    open: Arc<AtomicUsize>,
+    /// Seconds since the thread began.
+    tick: Rc<Cell<u32>>,
+}
+
+impl Server {
+    pub(crate) fn new(worker: Worker, open: Arc<AtomicUsize>) -> Self {
+        Self {
+            worker: Rc::new(worker),
+            connections: Rc::default(),
+            open,
+            tick: Rc::default(),
+        }
+    }
+
+    /// Serves until told to drain and done with it, or until nobody can tell any more.
+    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = 0;
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Serve(stream, permit)) => {
+                        next += 1;
+                        self.accept(next, stream, permit);
+                    }
+                    Some(Command::Drain) => {
+                        is_draining = true;
+                        self.end_all();
+                    }
+                    None => return,
+                },
+                _ = sweep.tick() => self.sweep(),
+            }
+            if is_draining && self.connections.borrow().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn accept(&self, id: u64, stream: std::net::TcpStream, permit: OwnedSemaphorePermit) {
+        let connection = Rc::new(Connection::new(Rc::clone(&self.tick)));
+        let worker = Rc::clone(&self.worker);
+        let connections = Rc::clone(&self.connections);
+        let open = Arc::clone(&self.open);
+        connections.borrow_mut().insert(id, Rc::clone(&connection));
+        worker.cells().accepted.add(1);
+        tasks::spawn_local(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(Rc::clone(&worker), stream, connection).await,
+                Err(error) => tracing::warn!(%error, "a connection couldn't be taken over"),
+            }
+            connections.borrow_mut().remove(&id);
+            worker.cells().closed.add(1);
+            open.fetch_sub(1, Ordering::Relaxed);
+            drop(permit);
+        });
+    }
+
+    fn end_all(&self) {
+        let connections: Vec<_> = self.connections.borrow().values().cloned().collect();
+        for connection in connections {
+            connection.end(End::Gracefully);
+        }
+    }
+
+    fn sweep(&self) {
+        self.tick.set(self.tick.get().saturating_add(1));
+        self.worker.pool.sweep(Instant::now());
+        let settings = &self.worker.shared.settings;
+        for connection in self.connections.borrow().values() {
+            match connection.activity() {
+                (Activity::Head, seconds) if seconds > settings.head_timeout_seconds => {
+                    connection.end(End::Now);
+                }
+                (Activity::Idle, seconds) if seconds > settings.idle_timeout_seconds => {
+                    connection.end(End::Gracefully);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end. A caller's broken connection is nobody's error.
+async fn serve(worker: Rc<Worker>, stream: TcpStream, connection: Rc<Connection>) {
+    let socket = Socket::new(stream, Rc::clone(&connection));
+    let service = {
+        let connection = Rc::clone(&connection);
+        service_fn(move |request| {
+            service::serve(Rc::clone(&worker), Rc::clone(&connection), request)
+        })
+    };
+    let serving = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut serving = pin!(serving);
+    let mut is_ending = false;
+    poll_fn(|context| {
+        match connection.poll_end(context) {
+            End::Now => return Poll::Ready(()),
+            End::Gracefully if !is_ending => {
+                is_ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            End::Gracefully | End::NotYet => {}
+        }
+        serving.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
