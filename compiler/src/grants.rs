@@ -11,7 +11,7 @@ use weighbridge_crds::{
 use weighbridge_snapshot::Namespaces;
 
 use crate::World;
-use crate::refusal::{At, Refusal, list};
+use crate::refusal::{At, Refusal, count_within, list};
 
 /// The label that every namespace carries, with its own name; nobody can set it otherwise.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -78,43 +78,42 @@ impl<'a> NamespaceLabels<'a> {
 pub(crate) fn check(grant: &Grant) -> Result<(), Refusal> {
     let choice = &grant.namespaces;
     let checked = match (choice.from, &choice.selector) {
-        (From::Selector, Some(selector)) => check_selector(selector).at("selector"),
-        (From::Selector, None) => {
-            Err(Refusal::new("none", "a label selector with from: Selector")).at("selector")
-        }
-        (_, None) => Ok(()),
-        (From::Same | From::All, Some(_)) => {
-            Err(Refusal::new("one", "none unless from is Selector")).at("selector")
-        }
+        (From::Selector, Some(selector)) => check_selector(selector),
+        (From::Selector, None) => Err(Refusal::new(
+            "nothing",
+            "a label selector, because from is Selector",
+        )),
+        (From::Same | From::All, Some(_)) => Err(Refusal::new(
+            "a selector",
+            "none, because from isn't Selector",
+        )),
+        (From::Same | From::All, None) => Ok(()),
     };
-    checked.at("namespaces")
+    checked.at("selector").at("namespaces")
 }
 
 fn check_selector(selector: &LabelSelector) -> Result<(), Refusal> {
-    let labels: Vec<_> = selector.match_labels.iter().collect();
-    let check_label = |(name, value): &(&String, &String)| {
-        check_label_name(name)?;
-        check_label_value(value)?;
-        Ok(())
-    };
-    let label_name = |(name, _): &(&String, &String)| (*name).clone();
-    list(
-        "matchLabels",
-        &labels,
-        0..=bounds::SELECTOR,
-        label_name,
-        check_label,
-    )?;
+    check_match_labels(&selector.match_labels).at("matchLabels")?;
     // Any number of requirements may speak of one label: their places are their keys.
     let requirements: Vec<_> = selector.match_expressions.iter().enumerate().collect();
     let place = |(index, _): &(usize, &LabelRequirement)| index.to_string();
+    let check_one = |(_, requirement): &(usize, &LabelRequirement)| check_requirement(requirement);
     list(
         "matchExpressions",
         &requirements,
         0..=bounds::SELECTOR,
         place,
-        |(_, requirement)| check_requirement(requirement),
+        check_one,
     )?;
+    Ok(())
+}
+
+fn check_match_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    count_within(labels.len(), 0..=bounds::SELECTOR)?;
+    for (name, value) in labels {
+        check_label_name(name)?;
+        check_label_value(value)?;
+    }
     Ok(())
 }
 

@@ -14,6 +14,8 @@ mod provider;
 mod refusal;
 mod route;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod verdict;
 mod virtual_key;

@@ -251,8 +251,10 @@ fn read_backoff(backoff: &Backoff) -> Result<snapshot::Backoff, Refusal> {
         backoff.max.parse().at("max")?,
     );
     if initial > max {
-        let found = format!("{} above max", backoff.initial);
-        let allowed = format!("at most max, which is {}", backoff.max);
+        let (found, allowed) = (
+            backoff.initial.to_string(),
+            format!("at most max, which is {}", backoff.max),
+        );
         return Err(Refusal::new(found, allowed)).at("initial");
     }
     Ok(snapshot::Backoff { initial, max })

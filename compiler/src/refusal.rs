@@ -72,11 +72,7 @@ pub(crate) fn list<I, O>(
     key: impl Fn(&I) -> String,
     read: impl Fn(&I) -> Result<O, Refusal>,
 ) -> Result<Vec<O>, Refusal> {
-    if !count.contains(&items.len()) {
-        let found = format!("{} items", items.len());
-        let allowed = format!("{} to {}", count.start(), count.end());
-        return Err(Refusal::new(found, allowed)).at(field);
-    }
+    count_within(items.len(), count).at(field)?;
     let mut seen = BTreeSet::new();
     let read_one = |(index, item)| {
         let place = format!("{field}[{index}]");
@@ -88,6 +84,23 @@ pub(crate) fn list<I, O>(
         Ok(read)
     };
     items.iter().enumerate().map(read_one).collect()
+}
+
+/// The length of a list, within its bounds.
+pub(crate) fn count_within(length: usize, count: RangeInclusive<usize>) -> Result<(), Refusal> {
+    if count.contains(&length) {
+        return Ok(());
+    }
+    let found = match length {
+        1 => "1 item".to_owned(),
+        length => format!("{length} items"),
+    };
+    let allowed = match (count.start(), count.end()) {
+        (0, 0) => "none".to_owned(),
+        (0, most) => format!("at most {most}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    Err(Refusal::new(found, allowed))
 }
 
 /// A whole number within its bounds.

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weighbridge_crds::{
-    AccountNarrowing, RouteRef, Timestamp, VirtualKeySpec, bounds, check_label_value,
-    check_object_name, check_part_name,
+    AccountNarrowing, RouteRef, Timestamp, VirtualKeySpec, bounds, check_object_name,
+    check_part_name,
 };
 use weighbridge_snapshot::{self as snapshot, Names, ObjectName, routes_of};
 
@@ -39,8 +39,14 @@ impl Spec for VirtualKeySpec {
     type Draft = Draft;
 
     fn check_name(name: &str) -> Result<(), Refusal> {
-        check_label_value(name)?;
-        Ok(())
+        if name.len() <= bounds::NAME {
+            return Ok(());
+        }
+        let found = format!("{} characters", name.len());
+        Err(Refusal::new(
+            found,
+            "at most 63, because a VirtualKey's name is a label's value",
+        ))
     }
 
     fn read(&self, _own: &str) -> Result<Draft, Refusal> {

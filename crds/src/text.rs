@@ -25,7 +25,8 @@ const SHOWN: usize = 64;
 const OBJECT_NAME_FORM: &str = "at most 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit";
 const PART_NAME_FORM: &str =
     "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit";
-const SECRET_KEY_FORM: &str = "a Secret's key: at most 253 letters, digits, '-', '_' and '.'";
+const SECRET_KEY_FORM: &str =
+    "at most 253 letters, digits, '-', '_' and '.', not beginning with '..'";
 const PATTERN_FORM: &str =
     "a model name of at most 253 visible characters, or a prefix followed by one '*'";
 const UPSTREAM_FORM: &str =
