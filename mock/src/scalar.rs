@@ -38,7 +38,7 @@ impl FromStr for Pause {
             "us" => Duration::from_micros(1),
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
+            "m" => Duration::from_mins(1),
             _ => return Err(refused()),
         };
         unit.checked_mul(count).map(Self).ok_or_else(refused)
@@ -184,10 +184,10 @@ impl FromStr for Quirk {
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let named = Self::ALL.iter().find(|(_, name)| *name == text);
         named.map(|(quirk, _)| *quirk).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|(_, name)| *name).collect();
+            let known: Vec<_> = Self::ALL.iter().map(|(_, name)| *name).collect();
             ScalarError(format!(
                 "\"{text}\" is no stream quirk: known are {}",
-                names.join(", ")
+                known.join(", ")
             ))
         })
     }
@@ -349,7 +349,7 @@ mod tests {
             );
         }
         assert_eq!("16/50ms".parse::<Drip>().unwrap().to_string(), "16/50ms");
-        assert_eq!("2m".parse::<Pause>().unwrap().0, Duration::from_secs(120));
+        assert_eq!("2m".parse::<Pause>().unwrap().0, Duration::from_mins(2));
     }
 
     #[test]

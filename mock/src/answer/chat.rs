@@ -231,7 +231,7 @@ impl Stream<'_> {
         let mut events = Vec::new();
         for (choice, part) in interleaved(speeches) {
             so_far += u64::from(part == Part::Content);
-            let usage = Usage::of(self.wish.input_tokens, so_far, reasoning.min(so_far));
+            let usage = Usage::of(self.wish.input_tokens, so_far, reasoning);
             let usage = self.told.before_end(usage);
             events.push(Event::nameless(
                 &chunk(vec![choice], usage, events.len()),

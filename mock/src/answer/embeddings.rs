@@ -29,7 +29,8 @@ struct Embeddings {
 struct Embedding {
     object: &'static str,
     index: usize,
-    embedding: Vector,
+    #[serde(rename = "embedding")]
+    vector: Vector,
 }
 
 #[derive(Serialize)]
@@ -56,16 +57,16 @@ pub(super) fn answer(body: &Value, context: Context<'_>) -> Result<Body, Complai
         .get("encoding_format")
         .is_some_and(|format| format == "base64");
     let embedding = |(index, (text, _)): (usize, &(String, u64))| {
-        let vector = vector(text, model, dimensions);
-        let embedding = if base64 {
-            Vector::Base64(encoded(&vector))
+        let parts = vector(text, model, dimensions);
+        let vector = if base64 {
+            Vector::Base64(encoded(&parts))
         } else {
-            Vector::Floats(vector)
+            Vector::Floats(parts)
         };
         Embedding {
             object: "embedding",
             index,
-            embedding,
+            vector,
         }
     };
     let tokens = inputs.iter().map(|(_, tokens)| tokens).sum();

@@ -111,9 +111,8 @@ fn kind_of(status: u16) -> ErrorKind {
         404 => ErrorKind::ModelNotFound,
         429 => ErrorKind::RateLimit,
         503 | 529 => ErrorKind::Overloaded,
-        500.. => ErrorKind::ServerError,
         400..=499 => ErrorKind::BadRequest,
-        // An error within a success: the provider's own failure.
+        // Also an error within a success: it is the provider's own failure.
         _ => ErrorKind::ServerError,
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Owns this endpoint's JSON and the order of its events. Nothing is stored: an id leads nowhere.
 
+mod item;
+mod stream;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::Complaint;
 use super::object::Object;
-use super::speech::{Call, Choice, Function, Speech, Wish, any_object, content, parameters, speak};
+use super::speech::{Choice, Function, Speech, Wish, any_object, content, parameters, speak};
 use super::usage::{Told, cached};
 use super::{Body, Context, Event, Part, Question, models, prose, whole};
+use item::items;
+use stream::Script;
 
 /// A response, whole or on its way. The order is OpenAI's.
 #[derive(Clone, Debug, Serialize)]
@@ -104,16 +109,9 @@ fn wish(body: &Value) -> Result<Wish, Complaint> {
         .get("input")
         .ok_or_else(|| Complaint::missing("input"))?;
     let items = input.as_array().map(Vec::as_slice).unwrap_or_default();
-    let said = match input {
-        Value::String(text) => text.clone(),
-        _ => {
-            let user = items
-                .iter()
-                .rev()
-                .find(|item| item.get("role") == Some(&json!("user")));
-            content(user.and_then(|item| item.get("content")))
-        }
-    };
+    let said = input
+        .as_str()
+        .map_or_else(|| last_said(items), str::to_owned);
     let instructions = body
         .get("instructions")
         .and_then(Value::as_str)
@@ -139,6 +137,15 @@ fn wish(body: &Value) -> Result<Wish, Complaint> {
         stops: Vec::new(),
         ..Wish::common(body)
     })
+}
+
+/// What the user said last.
+fn last_said(items: &[Value]) -> String {
+    let user = items
+        .iter()
+        .rev()
+        .find(|item| item.get("role") == Some(&json!("user")));
+    content(user.and_then(|item| item.get("content")))
 }
 
 fn functions(body: &Value) -> Vec<Function> {
@@ -201,9 +208,13 @@ fn begun(body: &Value, wish: &Wish, context: Context<'_>) -> Response {
 }
 
 fn completed(body: &Value, wish: &Wish, speech: &Speech, context: Context<'_>) -> Response {
-    let (status, details) = match speech.cut_short {
-        true => ("incomplete", Some(json!({"reason": "max_output_tokens"}))),
-        false => ("completed", None),
+    let details = speech
+        .cut_short
+        .then(|| json!({"reason": "max_output_tokens"}));
+    let status = if speech.cut_short {
+        "incomplete"
+    } else {
+        "completed"
     };
     Response {
         status,
@@ -228,256 +239,6 @@ fn usage(input: u64, speech: &Speech) -> Object {
         .with("output_tokens", speech.tokens())
         .with("output_tokens_details", output)
         .with("total_tokens", input + speech.tokens())
-}
-
-/// One item of the output: what it says, in pieces.
-enum Item<'a> {
-    Reasoning {
-        id: String,
-        pieces: &'a [String],
-    },
-    Text {
-        id: String,
-        pieces: &'a [String],
-    },
-    Refusal {
-        id: String,
-        pieces: &'a [String],
-    },
-    Call {
-        id: String,
-        call: &'a super::speech::Call,
-    },
-}
-
-fn items<'a>(speech: &'a Speech, context: Context<'_>) -> Vec<Item<'a>> {
-    let id = |prefix: &str, part| prose::id(prefix, context, part);
-    let mut items = Vec::new();
-    if !speech.thoughts.is_empty() {
-        items.push(Item::Reasoning {
-            id: id("rs_", 0),
-            pieces: &speech.thoughts,
-        });
-    }
-    if !speech.refusal.is_empty() {
-        items.push(Item::Refusal {
-            id: id("msg_", 0),
-            pieces: &speech.refusal,
-        });
-    } else if speech.calls.is_empty() {
-        items.push(Item::Text {
-            id: id("msg_", 0),
-            pieces: &speech.text,
-        });
-    }
-    let calls = speech.calls.iter().enumerate();
-    items.extend(calls.map(|(part, call)| Item::Call {
-        id: id("fc_", part),
-        call,
-    }));
-    items
-}
-
-impl Item<'_> {
-    fn id(&self) -> &str {
-        match self {
-            Self::Reasoning { id, .. }
-            | Self::Text { id, .. }
-            | Self::Refusal { id, .. }
-            | Self::Call { id, .. } => id,
-        }
-    }
-
-    /// The item as it is before anything was said.
-    fn begun(&self) -> Object {
-        match self {
-            Self::Reasoning { .. } => self.head("reasoning").with("summary", [(); 0]),
-            Self::Text { .. } | Self::Refusal { .. } => self.message("in_progress", Vec::new()),
-            Self::Call { call, .. } => self.call(call, "in_progress", ""),
-        }
-    }
-
-    /// The item when all is said.
-    fn whole(&self, status: &str) -> Object {
-        match self {
-            Self::Reasoning { .. } => self.head("reasoning").with("summary", [self.part(true)]),
-            Self::Text { .. } | Self::Refusal { .. } => self.message(status, vec![self.part(true)]),
-            Self::Call { call, .. } => self.call(call, status, &call.arguments),
-        }
-    }
-
-    fn head(&self, kind: &str) -> Object {
-        Object::new().with("id", self.id()).with("type", kind)
-    }
-
-    fn message(&self, status: &str, content: Vec<Object>) -> Object {
-        let head = self.head("message").with("status", status);
-        head.with("content", content).with("role", "assistant")
-    }
-
-    fn call(&self, call: &Call, status: &str, arguments: &str) -> Object {
-        let head = self.head("function_call").with("status", status);
-        head.with("arguments", arguments)
-            .with("call_id", &call.id)
-            .with("name", &call.name)
-    }
-
-    /// The item's only part, empty or said. A call has none.
-    fn part(&self, said: bool) -> Object {
-        let text = |pieces: &[String]| if said { pieces.concat() } else { String::new() };
-        match self {
-            Self::Reasoning { pieces, .. } => Object::new()
-                .with("type", "summary_text")
-                .with("text", text(pieces)),
-            Self::Text { pieces, .. } => {
-                let head = Object::new()
-                    .with("type", "output_text")
-                    .with("annotations", [(); 0]);
-                head.with("logprobs", [(); 0]).with("text", text(pieces))
-            }
-            Self::Refusal { pieces, .. } => Object::new()
-                .with("type", "refusal")
-                .with("refusal", text(pieces)),
-            Self::Call { .. } => Object::new(),
-        }
-    }
-}
-
-/// The events of a stream, numbered as they are written down.
-struct Script<'a> {
-    wish: &'a Wish,
-    context: Context<'a>,
-    events: Vec<Event>,
-}
-
-impl<'a> Script<'a> {
-    fn new(wish: &'a Wish, context: Context<'a>) -> Self {
-        Self {
-            wish,
-            context,
-            events: Vec::new(),
-        }
-    }
-
-    fn play(mut self, speech: &Speech, response: &Response) -> Vec<Event> {
-        let begun = Response {
-            status: "in_progress",
-            incomplete_details: None,
-            output: Vec::new(),
-            usage: None,
-            ..response.clone()
-        };
-        let opening = Object::new().with("response", begun);
-        self.tell("response.created", opening.clone(), Part::Opening);
-        self.tell("response.in_progress", opening, Part::Opening);
-        for (index, item) in items(speech, self.context).iter().enumerate() {
-            self.item(index, item, response.status);
-        }
-        let last = match response.status {
-            "incomplete" => "response.incomplete",
-            _ => "response.completed",
-        };
-        self.tell(
-            last,
-            Object::new().with("response", response),
-            Part::Terminal,
-        );
-        self.events
-    }
-
-    fn item(&mut self, index: usize, item: &Item<'_>, status: &str) {
-        // A call's name is content: whoever has read it may act on it.
-        let named = matches!(item, Item::Call { .. });
-        let part = if named { Part::Content } else { Part::Opening };
-        let place = Object::new().with("output_index", index);
-        let added = place.clone().with("item", item.begun());
-        self.tell("response.output_item.added", added, part);
-        match item {
-            Item::Reasoning { pieces, .. } => self.thoughts(index, item, pieces),
-            Item::Text { pieces, .. } => self.said(index, item, pieces, true),
-            Item::Refusal { pieces, .. } => self.said(index, item, pieces, false),
-            Item::Call { call, .. } => self.arguments(index, item, call),
-        }
-        let done = place.with("item", item.whole(status));
-        self.tell("response.output_item.done", done, Part::Closing);
-    }
-
-    fn arguments(&mut self, index: usize, item: &Item<'_>, call: &Call) {
-        let place = Object::new()
-            .with("item_id", item.id())
-            .with("output_index", index);
-        for fragment in call.fragments() {
-            let data = place.clone().with("delta", fragment);
-            self.delta("response.function_call_arguments.delta", data);
-        }
-        let done = place
-            .with("arguments", &call.arguments)
-            .with("name", &call.name);
-        self.tell("response.function_call_arguments.done", done, Part::Closing);
-    }
-
-    /// A message's only part: text, or a refusal.
-    fn said(&mut self, index: usize, item: &Item<'_>, pieces: &[String], text: bool) {
-        let (delta, done, field) = match text {
-            true => (
-                "response.output_text.delta",
-                "response.output_text.done",
-                "text",
-            ),
-            false => ("response.refusal.delta", "response.refusal.done", "refusal"),
-        };
-        let place = Object::new()
-            .with("item_id", item.id())
-            .with("output_index", index);
-        let place = place.with("content_index", 0);
-        let added = place.clone().with("part", item.part(false));
-        self.tell("response.content_part.added", added, Part::Opening);
-        let logprobs = text.then_some([(); 0]);
-        for piece in pieces {
-            let data = place
-                .clone()
-                .with("delta", piece)
-                .with_some("logprobs", logprobs);
-            self.delta(delta, data);
-        }
-        let whole = place
-            .clone()
-            .with(field, pieces.concat())
-            .with_some("logprobs", logprobs);
-        self.tell(done, whole, Part::Closing);
-        let ended = place.with("part", item.part(true));
-        self.tell("response.content_part.done", ended, Part::Closing);
-    }
-
-    fn thoughts(&mut self, index: usize, item: &Item<'_>, pieces: &[String]) {
-        let place = Object::new()
-            .with("item_id", item.id())
-            .with("output_index", index);
-        let place = place.with("summary_index", 0);
-        let added = place.clone().with("part", item.part(false));
-        self.tell(
-            "response.reasoning_summary_part.added",
-            added,
-            Part::Opening,
-        );
-        for piece in pieces {
-            let data = place.clone().with("delta", piece);
-            self.delta("response.reasoning_summary_text.delta", data);
-        }
-        let whole = place.clone().with("text", pieces.concat());
-        self.tell("response.reasoning_summary_text.done", whole, Part::Closing);
-        let ended = place.with("part", item.part(true));
-        self.tell("response.reasoning_summary_part.done", ended, Part::Closing);
-    }
-
-    fn delta(&mut self, name: &'static str, data: Object) {
-        let padding = self.wish.padding(self.context, self.events.len());
-        self.tell(name, data.with_some("obfuscation", padding), Part::Content);
-    }
-
-    fn tell(&mut self, name: &'static str, data: Object, part: Part) {
-        self.events.push(event(name, data, self.events.len(), part));
-    }
 }
 
 /// An event whose data begins with its name and its number.

@@ -51,7 +51,7 @@ fn post(path: &str, body: &Value, fault: &Fault) -> Answer {
 fn shown(answer: &Answer) -> String {
     let mut text = format!("{}\n", answer.status);
     for (name, value) in &answer.headers {
-        text.push_str(&format!("{name}: {value}\n"));
+        text.extend([name, ": ", value, "\n"]);
     }
     text.push('\n');
     match &answer.body {
@@ -59,7 +59,7 @@ fn shown(answer: &Answer) -> String {
         Body::Events(events) => {
             for Event { name, data, part } in events {
                 let name = name.map(|name| format!("{name} ")).unwrap_or_default();
-                text.push_str(&format!("{part:?} {name}{data}\n"));
+                text.extend([&format!("{part:?} "), &name, data, "\n"]);
             }
         }
     }

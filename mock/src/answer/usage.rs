@@ -2,61 +2,54 @@
 //!
 //! Owns the usage object and when a stream tells it.
 
-use serde::Serialize;
+use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Context;
+use super::object::Object;
 use super::speech::{Speech, Wish};
 use crate::fault::UsageFault;
 
 /// Tokens, with the details that are parts of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Usage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
+    input: u64,
+    output: u64,
+    /// Part of the output.
+    reasoning: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-    cache_write_tokens: u64,
-    audio_tokens: u64,
-    image_tokens: u64,
-    text_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-    audio_tokens: u64,
-    text_tokens: u64,
-    accepted_prediction_tokens: u64,
-    rejected_prediction_tokens: u64,
+impl Serialize for Usage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let input = Object::new()
+            .with("cached_tokens", cached(self.input))
+            .with("cache_write_tokens", 0)
+            .with("audio_tokens", 0)
+            .with("image_tokens", 0)
+            .with("text_tokens", self.input);
+        let output = Object::new()
+            .with("reasoning_tokens", self.reasoning)
+            .with("audio_tokens", 0)
+            .with("text_tokens", self.output - self.reasoning)
+            .with("accepted_prediction_tokens", 0)
+            .with("rejected_prediction_tokens", 0);
+        let usage = Object::new()
+            .with("prompt_tokens", self.input)
+            .with("completion_tokens", self.output)
+            .with("total_tokens", self.input + self.output)
+            .with("prompt_tokens_details", input)
+            .with("completion_tokens_details", output);
+        usage.serialize(serializer)
+    }
 }
 
 impl Usage {
+    /// Of the output at most all was reasoning.
     pub(super) fn of(input: u64, output: u64, reasoning: u64) -> Self {
         Self {
-            prompt_tokens: input,
-            completion_tokens: output,
-            total_tokens: input + output,
-            prompt_tokens_details: PromptDetails {
-                cached_tokens: cached(input),
-                cache_write_tokens: 0,
-                audio_tokens: 0,
-                image_tokens: 0,
-                text_tokens: input,
-            },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: reasoning,
-                audio_tokens: 0,
-                text_tokens: output - reasoning,
-                accepted_prediction_tokens: 0,
-                rejected_prediction_tokens: 0,
-            },
+            input,
+            output,
+            reasoning: reasoning.min(output),
         }
     }
 
@@ -80,7 +73,7 @@ pub(super) fn cached(input: u64) -> u64 {
 }
 
 /// A field that is `null` or a usage.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 #[serde(untagged)]
 pub(super) enum UsageField {
     Null,
@@ -114,7 +107,7 @@ impl Told {
         match (context.fault.usage, asked.unwrap_or(false)) {
             (Some(UsageFault::Continuous), _) => Self::Always,
             (Some(UsageFault::Missing), true) => Self::Withheld,
-            (Some(UsageFault::Missing), false) | (None, false) => Self::Never,
+            (Some(UsageFault::Missing) | None, false) => Self::Never,
             (None, true) => Self::AtTheEnd,
         }
     }
