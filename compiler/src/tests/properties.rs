@@ -176,7 +176,7 @@ fn secrets() -> impl Strategy<Value = BTreeMap<ObjectName, Secret>> {
         0..2_u8,
         vec(any::<u8>(), 0..4),
     );
-    let named = object_name(&["s", "s", "t0", "t1"]);
+    let named = object_name(&["s", "t0", "t1"]);
     btree_map(named, secret, 0..16).prop_map(|secrets| {
         let secret = |(label, token, odd): (&str, u8, Vec<u8>)| Secret {
             labels: BTreeMap::from([(VIRTUAL_KEY_LABEL.to_owned(), label.to_owned())]),
@@ -253,7 +253,7 @@ fn names(route: &crds::Route, own: &ObjectName, provider: &ObjectName) -> bool {
 fn the_random_worlds_are_worth_compiling() {
     let mut runner = TestRunner::deterministic();
     let (mut accepted, mut refused, mut resolved, mut tokens, mut clashes) = (0, 0, 0, 0, 0);
-    for _ in 0..256 {
+    for _ in 0..512 {
         let compiled = fresh(&world().new_tree(&mut runner).unwrap().current());
         for verdict in compiled.verdicts.values() {
             accepted += usize::from(!verdict.is_refused());
