@@ -205,7 +205,7 @@ impl Member {
             self.held.extend_from_slice(text);
             return after;
         }
-        self.tell(text, Found::Text, each);
+        self.tell(text, |text| each(Found::Text(text)));
         after
     }
 
@@ -222,7 +222,7 @@ impl Member {
             .position(|byte| object.ends_at(*byte));
         if let Some(last) = end {
             let (whole, after) = rest.split_at_checked(last + 1).unwrap_or((rest, &[]));
-            self.tell(whole, Found::Object, each);
+            self.tell(whole, |object| each(Found::Object(object)));
             return after;
         }
         if rest.len() >= room {
@@ -237,19 +237,14 @@ impl Member {
     }
 
     /// Tells what was held and `last`, and seeks on.
-    fn tell(
-        &mut self,
-        last: &[u8],
-        found: impl for<'b> Fn(&'b [u8]) -> Found<'b>,
-        each: &mut impl FnMut(Found<'_>),
-    ) {
+    fn tell(&mut self, last: &[u8], each: impl FnOnce(&[u8])) {
         self.phase = Phase::Seek;
         if self.held.is_empty() {
-            each(found(last));
+            each(last);
             return;
         }
         self.held.extend_from_slice(last);
-        each(found(&self.held));
+        each(&self.held);
         self.held.clear();
     }
 }
