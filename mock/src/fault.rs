@@ -12,6 +12,11 @@ use serde_yaml::{Mapping, Value};
 
 use crate::scalar::{Drip, Pause, Point, Quirks, Raw};
 
+/// The most words of an answer.
+const WORDS: usize = 1_000_000;
+/// The most bytes that a fault makes up: a script must not exhaust the memory of its own provider.
+const BYTES: usize = 64 * 1024 * 1024;
+
 /// What one answer does differently. Every field left out means "as a healthy provider would".
 ///
 /// The text form, which the `x-mock-fault` header and [`FromStr`] read, is a list of `key=value`
@@ -292,6 +297,16 @@ impl Fault {
             return Err(FaultError(format!(
                 "{one} and {two}: an answer breaks off only once"
             )));
+        }
+        let sizes = [
+            ("words", self.words, WORDS),
+            ("huge-line", self.huge_line, BYTES),
+            ("header-bytes", self.header_bytes, BYTES),
+        ];
+        for (field, size, most) in sizes {
+            if let Some(size) = size.filter(|size| *size > most) {
+                return Err(FaultError(format!("{field}: {size} is more than {most}")));
+            }
         }
         for (field, count) in [("chop", self.chop), ("batch", self.batch)] {
             if count == Some(0) {

@@ -358,6 +358,8 @@ async fn a_fault_that_makes_no_sense_is_refused() {
         "when.nth=1,status=429",
         "header.bad name=1",
         "style=opena",
+        "words=1000001",
+        "huge-line=99999999999",
         "status=x",
     ];
     let mut shown = Vec::new();

@@ -241,3 +241,16 @@ async fn what_is_no_request_is_refused() {
     );
     assert_eq!(mock.counters().requests, 0);
 }
+
+#[tokio::test]
+async fn a_caller_that_leaves_without_reading_is_noticed_in_the_middle_of_a_write() {
+    let mock = mock().await;
+    let mut client = Client::to(&mock).await;
+    client
+        .send(stream("x-mock-fault: huge-line=20000000\r\n"))
+        .await;
+    soon(mock.until(|counters| counters.events == 2)).await;
+    drop(client);
+    let counters = soon(mock.until(|counters| counters.connections_open == 0)).await;
+    assert_eq!((counters.cancelled, counters.answered), (1, 0));
+}
