@@ -228,7 +228,7 @@ fn start_worker(id: usize, shared: &Arc<Shared>, connector: &Connector) -> io::R
         let worker = Worker::new(id, shared, connector);
         Server::new(worker, open).run(received).await;
         // Nobody may be waiting any more.
-        drop(end.send(()));
+        let _ = end.send(());
     })?;
     // The thread ends when its commands do.
     drop(thread);

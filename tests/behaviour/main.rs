@@ -1,0 +1,6 @@
+//! What the gateway promises its users, point by point, over real sockets: the data plane in this
+//! process, compiled resources, scripted providers. Each module is a promise, each test a sentence of it.
+//! Must never look inside the gateway: only what callers, providers and operators can see counts.
+
+mod smoke;
+mod stack;
