@@ -86,13 +86,14 @@ impl Spec for ProviderSpec {
             self.allowed_routes = newer.allowed_routes.clone();
         }
         for account in &mut self.accounts {
-            let same = newer
-                .accounts
-                .iter()
-                .find(|other| other.name == account.name);
-            let grant = same.map(|other| &other.allowed_virtual_keys);
-            if let Some(grant) =
-                grant.filter(|grant| grant.iter().all(|it| grants::check(it).is_ok()))
+            let mut others = newer.accounts.iter();
+            let Some(other) = others.find(|other| other.name == account.name) else {
+                continue;
+            };
+            let grant = &other.allowed_virtual_keys;
+            if grant
+                .as_ref()
+                .is_none_or(|grant| grants::check(grant).is_ok())
             {
                 account.allowed_virtual_keys.clone_from(grant);
             }
@@ -121,37 +122,49 @@ impl Draft {
             resolved.warnings.push(warning.to_owned());
         }
         for (index, draft) in self.accounts.into_iter().enumerate() {
-            let mut account = draft.account;
-            if let Some(grant) = &draft.grant {
-                account.admits = labels.granted(grant, &name.namespace);
-            }
-            resolved
-                .declared
-                .insert(account.name.clone(), account.admits.clone());
-            match draft
-                .secret
-                .map(|secret| secrets::credential(world, name, &secret))
-            {
-                Some(Err(cause)) => {
-                    let place = format!(
-                        "spec.accounts[{index}].secretRef (account {})",
-                        account.name
-                    );
-                    resolved.missing.push(format!("{place}: {cause}"));
-                    continue;
+            let credential = draft.credential(name, world);
+            let account = draft.admitting(name, labels);
+            let admits = account.admits.clone();
+            resolved.declared.insert(account.name.clone(), admits);
+            match credential {
+                Ok(credential) => {
+                    resolved.credentials.extend(credential);
+                    resolved.provider.accounts.push(account);
                 }
-                Some(Ok(credential)) => {
-                    let owner = CredentialName {
-                        provider: name.clone(),
-                        account: account.name.clone(),
-                    };
-                    resolved.credentials.insert(owner, credential);
-                }
-                None => {}
+                Err(cause) => resolved.missing.push(format!(
+                    "spec.accounts[{index}].secretRef (account {}): {cause}",
+                    account.name
+                )),
             }
-            resolved.provider.accounts.push(account);
         }
         resolved
+    }
+}
+
+impl DraftAccount {
+    /// Its credential, where it has one, or why that isn't there.
+    fn credential(
+        &self,
+        provider: &ObjectName,
+        world: &World,
+    ) -> Result<Option<(CredentialName, Credential)>, String> {
+        let Some(secret) = &self.secret else {
+            return Ok(None);
+        };
+        let owner = CredentialName {
+            provider: provider.clone(),
+            account: self.account.name.clone(),
+        };
+        Ok(Some((owner, secrets::credential(world, provider, secret)?)))
+    }
+
+    /// The account with its grant resolved; without a grant it admits whom the Route admits.
+    fn admitting(self, provider: &ObjectName, labels: &NamespaceLabels<'_>) -> snapshot::Account {
+        let granted = |grant| labels.granted(grant, &provider.namespace);
+        snapshot::Account {
+            admits: self.grant.as_ref().map_or(Namespaces::All, granted),
+            ..self.account
+        }
     }
 }
 

@@ -91,27 +91,16 @@ impl Spec for VirtualKeySpec {
 impl Reach<'_> {
     /// What the key asks for and can't have, as sentences.
     pub(crate) fn missing(&self, name: &ObjectName, key: &snapshot::VirtualKey) -> Vec<String> {
-        let routes = key
-            .routes
-            .iter()
-            .enumerate()
-            .filter_map(|(index, reference)| {
-                let cause = self.missing_route(name, reference)?;
-                Some(format!("spec.routeRefs[{index}]: {cause}"))
-            });
+        let routes = key.routes.iter().enumerate();
+        let routes = routes.filter_map(|(index, reference)| {
+            let cause = self.missing_route(name, reference)?;
+            Some(format!("spec.routeRefs[{index}]: {cause}"))
+        });
         let usable = self.usable_accounts(name, key);
-        let accounts = key.accounts.iter().enumerate().flat_map(|(index, narrowing)| {
-            let usable = usable.get(&narrowing.provider);
-            let unknown = narrowing
-                .names
-                .iter()
-                .filter(move |account| usable.is_none_or(|usable| !usable.contains(account.as_str())));
-            unknown.map(move |account| {
-                format!(
-                    "spec.accounts[{index}].names: account {account:?} of Provider {} isn't there, or isn't within this key's reach",
-                    narrowing.provider
-                )
-            })
+        let narrowings = key.accounts.iter().enumerate();
+        let accounts = narrowings.flat_map(|(index, narrowing)| {
+            let causes = missing_accounts(narrowing, usable.get(&narrowing.provider));
+            causes.map(move |cause| format!("spec.accounts[{index}].names: {cause}"))
         });
         routes.chain(accounts).collect()
     }
@@ -182,6 +171,23 @@ impl Reach<'_> {
             .take(SHADOWED)
             .collect()
     }
+}
+
+/// The accounts a key keeps to and can't use; `usable` are those of the same Provider that it can.
+fn missing_accounts<'a>(
+    narrowing: &'a snapshot::AccountNarrowing,
+    usable: Option<&'a BTreeSet<&'a str>>,
+) -> impl Iterator<Item = String> + use<'a> {
+    let unusable = narrowing.names.iter().filter(move |name| {
+        let found = usable.is_some_and(|usable| usable.contains(name.as_str()));
+        !found
+    });
+    let provider = &narrowing.provider;
+    unusable.map(move |name| {
+        format!(
+            "account {name:?} of Provider {provider} isn't there, or isn't within this key's reach"
+        )
+    })
 }
 
 fn read_expiry(expiry: Option<&Timestamp>) -> Result<Option<i64>, Refusal> {

@@ -27,12 +27,6 @@ use crate::{Duration, EndpointUrl, Grant, ModelName, ModelPattern, bounds, text}
     printcolumn(name = "Dialect", type_ = "string", json_path = ".spec.dialect"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint"),
     printcolumn(
-        name = "Accounts",
-        type_ = "string",
-        json_path = ".spec.accounts[*].name",
-        priority = 1
-    ),
-    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"

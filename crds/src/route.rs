@@ -24,16 +24,17 @@ use crate::{Duration, Grant, ModelPattern, bounds, text};
     shortname = "wbr",
     category = "weighbridge",
     annotation("helm.sh/resource-policy", "keep"),
-    printcolumn(name = "Models", type_ = "string", json_path = ".spec.models[*]"),
+    // A column shows one value: of `[*]` the API server would print the first alone.
+    printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
     printcolumn(
-        name = "Targets",
+        name = "First Target",
         type_ = "string",
-        json_path = ".spec.targets[*].name"
+        json_path = ".spec.targets[0].name"
     ),
     printcolumn(
-        name = "Backends",
+        name = "First Provider",
         type_ = "string",
-        json_path = ".spec.targets[*].backends[*].name",
+        json_path = ".spec.targets[0].backends[0].providerRef.name",
         priority = 1
     ),
     printcolumn(

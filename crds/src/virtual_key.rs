@@ -25,7 +25,6 @@ use crate::{Timestamp, bounds, text};
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretName", priority = 1),
-    printcolumn(name = "Routes", type_ = "string", json_path = ".spec.routeRefs[*].name", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
