@@ -54,8 +54,8 @@ pub(crate) enum Inspection {
 pub(crate) fn inspect(operation: Operation, bytes: &[u8]) -> Inspection {
     let mut finds = Finds::default();
     let mut scanner = Scanner::new();
-    let scanned = scanner.feed(bytes, &mut finds);
-    if scanned.and_then(|()| scanner.finish()).is_err() {
+    let fed = scanner.feed(bytes, &mut finds);
+    if fed.and_then(|()| scanner.finish()).is_err() {
         return Inspection::Garbage;
     }
     let is_failed = match operation {
@@ -93,8 +93,8 @@ pub(crate) fn usage_of(object: &[u8]) -> Option<Usage> {
         found.find_map(|raw| tokens(Some(raw.get().as_bytes())))
     };
     let finds = Finds {
-        input: first([usage.prompt_tokens, usage.input_tokens]),
-        output: first([usage.completion_tokens, usage.output_tokens]),
+        input: first([usage.prompt, usage.input]),
+        output: first([usage.completion, usage.output]),
         ..Finds::default()
     };
     finds.usage()
@@ -102,14 +102,14 @@ pub(crate) fn usage_of(object: &[u8]) -> Option<Usage> {
 
 #[derive(Deserialize)]
 struct UsageObject<'a> {
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, rename = "prompt_tokens")]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow, rename = "input_tokens")]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, rename = "completion_tokens")]
+    completion: Option<&'a RawValue>,
+    #[serde(borrow, rename = "output_tokens")]
+    output: Option<&'a RawValue>,
 }
 
 /// The members acted upon.

@@ -86,7 +86,7 @@ fn says_something(value: &Value) -> bool {
 }
 
 /// A string's text, where no escape is expected in it.
-fn plain<'a>(field: Option<&'a RawValue>) -> Option<&'a str> {
+fn plain(field: Option<&RawValue>) -> Option<&str> {
     field?.get().strip_prefix('"')?.strip_suffix('"')
 }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 
 /// The longest rest that is believed.
-const MAX_STATED: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_STATED: Duration = Duration::from_hours(24);
 
 /// The first guess, and the longest.
 const FIRST_GUESS: Duration = Duration::from_secs(5);
-const MAX_GUESS: Duration = Duration::from_secs(60);
+const MAX_GUESS: Duration = Duration::from_mins(1);
 
 /// What is limited, each on its own: what is left of it, and when it is full again.
 const DIMENSIONS: [(&str, &str); 2] = [
@@ -116,12 +116,12 @@ mod tests {
     use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
-    /// 2024-02-29 12:00:00 UTC.
     fn now() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_709_208_000)
+        httpdate::parse_http_date("Thu, 29 Feb 2024 12:00:00 GMT").unwrap()
     }
 
-    fn stated(headers: &[(&'static str, &str)]) -> Option<Duration> {
+    /// In milliseconds.
+    fn stated(headers: &[(&'static str, &str)]) -> Option<u128> {
         let map = headers
             .iter()
             .map(|(name, value)| {
@@ -129,24 +129,20 @@ mod tests {
                 (HeaderName::from_static(name), value)
             })
             .collect();
-        retry_after(&map, now())
-    }
-
-    fn millis(millis: u64) -> Option<Duration> {
-        Some(Duration::from_millis(millis))
+        retry_after(&map, now()).map(|wait| wait.as_millis())
     }
 
     #[test]
     fn retry_after_is_seconds_a_fraction_or_a_date() {
         for (value, expected) in [
-            ("7", millis(7_000)),
-            (" 7 ", millis(7_000)),
-            ("0.5", millis(500)),
-            ("Thu, 29 Feb 2024 12:01:30 GMT", millis(90_000)),
+            ("7", Some(7_000)),
+            (" 7 ", Some(7_000)),
+            ("0.5", Some(500)),
+            ("Thu, 29 Feb 2024 12:01:30 GMT", Some(90_000)),
             ("Thu, 29 Feb 2024 11:59:59 GMT", None),
-            ("999999", millis(86_400_000)),
+            ("999999", Some(86_400_000)),
             ("Thu, 29 Feb 2029 12:00:00 GMT", None),
-            ("Fri, 28 Feb 2025 12:00:00 GMT", millis(86_400_000)),
+            ("Fri, 28 Feb 2025 12:00:00 GMT", Some(86_400_000)),
             ("0", None),
             ("-3", None),
             ("NaN", None),
@@ -166,28 +162,28 @@ mod tests {
             ("retry-after", "2"),
             ("retry-after-ms", "1500"),
         ];
-        assert_eq!(stated(&all), millis(1_500));
-        assert_eq!(stated(&all[..2]), millis(2_000));
-        assert_eq!(stated(&all[..1]), millis(3_000));
+        assert_eq!(stated(&all), Some(1_500));
+        assert_eq!(stated(&all[..2]), Some(2_000));
+        assert_eq!(stated(&all[..1]), Some(3_000));
         assert_eq!(
             stated(&[("retry-after-ms", "-1"), ("retry-after", "2")]),
-            millis(2_000)
+            Some(2_000)
         );
-        assert_eq!(stated(&[("retry-after", "?"), all[0]]), millis(3_000));
+        assert_eq!(stated(&[("retry-after", "?"), all[0]]), Some(3_000));
         assert_eq!(stated(&[]), None);
     }
 
     #[test]
     fn resets_are_durations_as_go_writes_them() {
         for (value, expected) in [
-            ("1s", millis(1_000)),
-            ("6m0s", millis(360_000)),
-            ("120ms", millis(120)),
-            ("2m59.56s", millis(179_560)),
-            ("1h2m3s4ms", millis(3_723_004)),
-            ("1.5h", millis(5_400_000)),
-            ("30000us", millis(30)),
-            ("48h", millis(86_400_000)),
+            ("1s", Some(1_000)),
+            ("6m0s", Some(360_000)),
+            ("120ms", Some(120)),
+            ("2m59.56s", Some(179_560)),
+            ("1h2m3s4ms", Some(3_723_004)),
+            ("1.5h", Some(5_400_000)),
+            ("30000us", Some(30)),
+            ("48h", Some(86_400_000)),
             ("0s", None),
             ("0", None),
             ("60", None),
@@ -196,7 +192,7 @@ mod tests {
             ("1", None),
             ("1x", None),
             ("1.2.3s", None),
-            ("1s ", millis(1_000)),
+            ("1s ", Some(1_000)),
             ("1 s", None),
             ("99999999999999999999999999h", None),
         ] {
@@ -218,17 +214,17 @@ mod tests {
                 ("x-ratelimit-reset-tokens", "6m0s"),
             ])
         };
-        assert_eq!(wait("0", "500"), millis(1_000));
-        assert_eq!(wait("9", "0"), millis(360_000));
-        assert_eq!(wait("0", "0"), millis(360_000));
-        assert_eq!(wait("9", "500"), millis(1_000));
+        assert_eq!(wait("0", "500"), Some(1_000));
+        assert_eq!(wait("9", "0"), Some(360_000));
+        assert_eq!(wait("0", "0"), Some(360_000));
+        assert_eq!(wait("9", "500"), Some(1_000));
         // Used up, but when it is full again can't be read: the other one is all there is.
         let unreadable = [
             ("x-ratelimit-remaining-tokens", "0"),
             ("x-ratelimit-reset-tokens", "later"),
             ("x-ratelimit-reset-requests", "1s"),
         ];
-        assert_eq!(stated(&unreadable), millis(1_000));
+        assert_eq!(stated(&unreadable), Some(1_000));
     }
 
     #[test]
@@ -236,7 +232,7 @@ mod tests {
         let guesses =
             [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|times| limited_for(None, times).as_secs());
         assert_eq!(guesses, [5, 5, 10, 20, 40, 60, 60, 60]);
-        assert_eq!(limited_for(millis(7), 9), Duration::from_millis(7));
+        assert_eq!(limited_for(Some(7), 9), Duration::from_millis(7));
     }
 
     proptest! {
@@ -247,7 +243,7 @@ mod tests {
         ) {
             let name = ["retry-after", "retry-after-ms", "x-ratelimit-reset-requests"][name];
             if let Some(wait) = stated(&[(name, &value)]) {
-                prop_assert!(!wait.is_zero() && wait <= MAX_STATED);
+                prop_assert!(wait <= MAX_STATED.as_millis());
             }
         }
     }

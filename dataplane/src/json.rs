@@ -182,8 +182,13 @@ impl Scanner {
     fn punctuate(&mut self, byte: u8, offset: usize) -> Result<(), Flaw> {
         match (self.state, byte) {
             (State::Colon, b':') => self.state = State::Value,
-            (State::AfterValue, b',') if self.in_object() => self.state = State::Key,
-            (State::AfterValue, b',') => self.state = State::Value,
+            (State::AfterValue, b',') => {
+                self.state = if self.in_object() {
+                    State::Key
+                } else {
+                    State::Value
+                };
+            }
             (State::AfterValue | State::FirstKey, b'}') if self.in_object() => self.close(),
             (State::AfterValue, b']') if !self.in_object() => self.close(),
             (State::Start, b'{') => self.open(true)?,

@@ -91,16 +91,20 @@ enum Field {
 struct Finds {
     /// Whose value comes next.
     field: Option<Field>,
-    /// One bit per [`Field`] that was there.
-    seen: u8,
+    /// Those that were there.
+    seen: Fields,
+    /// Those whose value is `true`.
+    is_true: Fields,
     /// A key that is `model` in another case.
     has_lookalike: bool,
     in_stream_options: bool,
     model: Option<(String, Range<usize>)>,
-    stream: bool,
     state: Option<&'static str>,
-    include_usage: bool,
 }
+
+/// A set of [`Field`]s, one bit each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fields(u8);
 
 impl Probe {
     pub(crate) fn new() -> Self {
@@ -126,9 +130,9 @@ impl Probe {
         Ok(Facts {
             model,
             model_at,
-            stream: finds.stream,
+            stream: finds.is_true.contains(Field::Stream),
             state: finds.state,
-            include_usage: finds.include_usage,
+            include_usage: finds.is_true.contains(Field::IncludeUsage),
         })
     }
 }
@@ -169,6 +173,16 @@ impl Field {
     }
 }
 
+impl Fields {
+    fn contains(self, field: Field) -> bool {
+        self.0 & (1 << field as u8) != 0
+    }
+
+    fn insert(&mut self, field: Field) {
+        self.0 |= 1 << field as u8;
+    }
+}
+
 impl Visitor for Finds {
     type Error = ProbeError;
 
@@ -184,12 +198,11 @@ impl Visitor for Finds {
         let Some(field) = field else {
             return Ok(false);
         };
-        let bit = 1 << field as u8;
         // A file may be named any number of times, all else is there once.
-        if self.seen & bit != 0 && field != Field::FileId {
+        if self.seen.contains(field) && field != Field::FileId {
             return Err(ProbeError::Duplicate(field.name()));
         }
-        self.seen |= bit;
+        self.seen.insert(field);
         Ok(true)
     }
 
@@ -200,12 +213,11 @@ impl Visitor for Finds {
         match (field, value) {
             (Field::Model, Value::String(raw)) => self.model = Some((model(raw, &at)?, at)),
             (Field::Model, _) => return Err(ProbeError::ModelNotAString),
-            (Field::Stream, Value::True) => self.stream = true,
             (Field::StreamOptions, Value::Object) => self.in_stream_options = true,
-            (Field::IncludeUsage, Value::True) => self.include_usage = true,
+            (Field::Stream | Field::IncludeUsage, Value::True) => self.is_true.insert(field),
             // A schema's property of that name has an object.
             (Field::FileId, Value::String(_)) | (Field::Background, Value::True) => {
-                self.stay(field)
+                self.stay(field);
             }
             (Field::PreviousResponseId | Field::Conversation, value) if value != Value::Null => {
                 self.stay(field);

@@ -2,7 +2,7 @@
 //! things.
 //!
 //! Sources: OpenAI's error guide and the SDK's list of `response.error.code`, Anthropic's errors,
-//! Azure's content filter, and the sources of vLLM, SGLang and TGI.
+//! Azure's content filter, and the sources of `vLLM`, `SGLang` and TGI.
 
 use super::UpstreamError;
 

@@ -1,9 +1,9 @@
 //! The shapes errors come in, read into one. Errors are rare and small: a tree is cheap enough here.
 //!
-//! Nested (`{"error":{"message","type","code"}}`: OpenAI, vLLM with an integer code, Anthropic under
-//! a `type`), flat (`{"object":"error","message",…}`: SGLang, Mistral, older vLLM), a text
+//! Nested (`{"error":{"message","type","code"}}`: OpenAI, `vLLM` with an integer code, Anthropic under
+//! a `type`), flat (`{"object":"error","message",…}`: `SGLang`, Mistral, older `vLLM`), a text
 //! (`{"error":"…","error_type":"…"}`: TGI, Ollama), `{"detail":…}` (Mistral and whatever is built on
-//! FastAPI), inside a response (`{"response":{"error":…}}`: Responses events), the first of a list
+//! `FastAPI`), inside a response (`{"response":{"error":…}}`: Responses events), the first of a list
 //! (Gemini's compatible API), `{"statusCode","message"}` (Azure's gateway).
 
 use serde_json::{Map, Value};

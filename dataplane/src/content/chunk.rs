@@ -111,7 +111,7 @@ pub(super) fn classify(event: &Event<'_>) -> Option<Step> {
     })
 }
 
-/// Finish reasons that are none: Mistral's, SGLang's.
+/// Finish reasons that are none: Mistral's `error`, `SGLang`'s `abort`.
 pub(super) fn is_failure(finish_reason: &str) -> bool {
     matches!(finish_reason, "error" | "abort")
 }

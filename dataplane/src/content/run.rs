@@ -58,7 +58,7 @@ pub(super) fn classify(event: &Event<'_>) -> Option<Step> {
         }
         "response.image_generation_call.partial_image" => speaks(data.partial_image_b64),
         // Text, refusals, reasoning, arguments, sound: all that comes bit by bit is called so.
-        kind => kind.ends_with(".delta") && speaks(data.delta),
+        kind => kind.rsplit('.').next() == Some("delta") && speaks(data.delta),
     };
     Some(if has_content {
         Step::Content

@@ -272,11 +272,11 @@ fn watch<'a>(operation: Operation, pieces: impl IntoIterator<Item = &'a [u8]>) -
     (watch.is_complete(), watch.error_seen(), watch.usage())
 }
 
-fn used(input_tokens: u64, output_tokens: u64) -> Option<Usage> {
-    Some(Usage {
+fn used(input_tokens: u64, output_tokens: u64) -> Usage {
+    Usage {
         input_tokens,
         output_tokens,
-    })
+    }
 }
 
 /// Every split into two pieces, and byte by byte.
@@ -302,8 +302,14 @@ fn a_chat_is_complete_when_it_says_so() {
         (&[content, finish], (true, false, None)),
         (&[content, done], (true, false, None)),
         (&[content, "data:[DONE]"], (true, false, None)),
-        (&[content, finish, usage, done], (true, false, used(20, 5))),
-        (&[usage, content, done, "\n\n"], (true, false, used(20, 5))),
+        (
+            &[content, finish, usage, done],
+            (true, false, Some(used(20, 5))),
+        ),
+        (
+            &[usage, content, done, "\n\n"],
+            (true, false, Some(used(20, 5))),
+        ),
         (&["data: [DONE]\r\n\r\n"], (true, false, None)),
     ] {
         assert_eq!(watched(CHAT, &parts.concat()), expected, "{parts:?}");
@@ -371,7 +377,7 @@ fn a_response_is_complete_after_its_last_event() {
     ] {
         let data = format!("data: {{\"type\":\"{kind}\",\"response\":{{\"usage\":{usage}}}}}\n\n");
         let (complete, failed) = expected;
-        let expected = (complete, failed, used(9, 4));
+        let expected = (complete, failed, Some(used(9, 4)));
         assert_eq!(watched(Operation::Responses, &data), expected);
         for start in ["event: ", "event:"] {
             let named = format!("event: response.created\ndata: {{}}\n\n{start}{kind}\r\n{data}");
@@ -391,7 +397,7 @@ fn the_last_usage_counts_and_nothing_endless_is_held() {
     };
     assert_eq!(
         watched(CHAT, &(chunk(1) + &chunk(2))),
-        (false, false, used(3, 2))
+        (false, false, Some(used(3, 2)))
     );
     let endless = format!(
         "data: {{\"usage\":{{\"a\":\"{}\"}}}}\n\n",
@@ -401,7 +407,7 @@ fn the_last_usage_counts_and_nothing_endless_is_held() {
         let text = endless.clone() + &chunk(7);
         assert_eq!(
             watch(CHAT, text.as_bytes().chunks(size)),
-            (false, false, used(3, 7))
+            (false, false, Some(used(3, 7)))
         );
     }
 }
@@ -449,7 +455,7 @@ fn parsed(text: &str) -> Verdict {
         }
         if let Some(input) = data["usage"]["prompt_tokens"].as_u64() {
             let output = data["usage"]["completion_tokens"].as_u64();
-            usage = used(input, output.unwrap_or_default());
+            usage = Some(used(input, output.unwrap_or_default()));
         }
     };
     let mut decoder = Decoder::new(1_000_000);

@@ -150,12 +150,11 @@ impl Watch {
 impl Findings {
     fn finish(&mut self, found: Found<'_>) {
         match found {
-            // Some servers write an empty reason while there is none.
-            Found::Text(b"") => {}
             Found::Text(reason) if std::str::from_utf8(reason).is_ok_and(is_failure) => {
                 self.has_error = true;
             }
-            Found::Text(_) => self.is_complete = true,
+            // Some servers write an empty reason while there is none.
+            Found::Text(reason) => self.is_complete |= !reason.is_empty(),
             Found::Object(_) | Found::Null | Found::Other => {}
         }
     }

@@ -35,6 +35,9 @@ struct Cut {
     len: usize,
 }
 
+/// What came before a closing quote, and what comes after it.
+pub(super) type Parts<'a> = (&'a [u8], &'a [u8]);
+
 /// Collects a short text over several pieces.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -54,7 +57,7 @@ impl Text {
         &mut self,
         piece: &'a [u8],
         offset: usize,
-    ) -> Result<Option<(&'a [u8], &'a [u8])>, Flaw> {
+    ) -> Result<Option<Parts<'a>>, Flaw> {
         let end = offset + piece.len();
         let mut rest = piece;
         loop {

@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
+use std::fmt::Write as _;
 
 fn probe<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Facts, ProbeError> {
     let mut probe = Probe::new();
@@ -277,7 +278,7 @@ fn escaped(text: &str, every: usize) -> String {
         // What follows a `\u` is plain hexadecimal: leave such strings alone.
         if is_plain && at % every == 0 && !text.contains("\\u") {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                write!(out, "\\u{unit:04x}").unwrap();
             }
         } else {
             out.push(character);
