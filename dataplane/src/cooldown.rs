@@ -232,7 +232,10 @@ mod tests {
         let guesses =
             [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|times| limited_for(None, times).as_secs());
         assert_eq!(guesses, [5, 5, 10, 20, 40, 60, 60, 60]);
-        assert_eq!(limited_for(Some(7), 9), Duration::from_millis(7));
+        assert_eq!(
+            limited_for(Some(Duration::from_millis(7)), 9),
+            Duration::from_millis(7)
+        );
     }
 
     proptest! {
