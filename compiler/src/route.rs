@@ -218,13 +218,16 @@ pub(crate) fn read_account_names(
 }
 
 fn read_failover(failover: &Failover) -> Result<snapshot::Failover, Refusal> {
-    let reasons = 0..=weighbridge_crds::FailoverReason::ALL.len();
     let word = |reason: &weighbridge_crds::FailoverReason| format!("{reason:?}");
-    let on = list("on", &failover.on, reasons, word, |reason| {
-        Ok(read_reason(*reason))
-    })?;
+    let reasons = list(
+        "reasons",
+        &failover.reasons,
+        0..=weighbridge_crds::FailoverReason::ALL.len(),
+        word,
+        |reason| Ok(read_reason(*reason)),
+    )?;
     Ok(snapshot::Failover {
-        on: on.into_iter().collect(),
+        on: reasons.into_iter().collect(),
         max_attempts: whole(failover.max_attempts, 1..=bounds::ATTEMPTS).at("maxAttempts")?,
         window: failover.window.parse().at("window")?,
     })

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds;
+use crate::{bounds, text};
 
 /// A grant to whole namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +70,7 @@ pub struct LabelSelector {
 }]))]
 pub struct LabelRequirement {
     /// The label's name.
-    #[schemars(length(min = 1, max = bounds::LABEL_NAME))]
+    #[schemars(length(min = 1, max = bounds::LABEL_NAME), pattern(text::LABEL_NAME))]
     pub key: String,
     /// How the label is compared with `values`.
     pub operator: LabelOperator,
@@ -78,7 +78,7 @@ pub struct LabelRequirement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = bounds::SELECTOR),
-        inner(length(max = bounds::NAME)),
+        inner(length(max = bounds::NAME), pattern(text::LABEL_VALUE)),
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub values: Vec<String>,
@@ -97,10 +97,15 @@ pub enum LabelOperator {
     DoesNotExist,
 }
 
+/// The names of the labels are left to the compiler: a rule on unbounded keys is over CEL's budget.
 fn match_labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
         "maxProperties": bounds::SELECTOR,
-        "additionalProperties": {"type": "string", "maxLength": bounds::NAME},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": bounds::NAME,
+            "pattern": text::LABEL_VALUE,
+        },
     })
 }

@@ -130,8 +130,9 @@ pub struct ProviderRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Failover {
     /// The failures after which another backend is tried. A failed credential of ours always is one.
+    // Not `on`: Kubernetes reads YAML 1.1, where a key `on` is the boolean `true`.
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
-    pub on: Vec<FailoverReason>,
+    pub reasons: Vec<FailoverReason>,
     /// The most attempts that providers took on in one call, 1 to 64. Answers 429, 401, 402, 403 and
     /// failed connects don't count.
     #[schemars(range(min = 1, max = bounds::ATTEMPTS))]
@@ -179,7 +180,7 @@ impl FailoverReason {
 impl Default for Failover {
     fn default() -> Self {
         Self {
-            on: FailoverReason::ALL.to_vec(),
+            reasons: FailoverReason::ALL.to_vec(),
             max_attempts: 6,
             window: "2m".into(),
         }

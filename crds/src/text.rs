@@ -44,6 +44,8 @@ pub(crate) const OBJECT_NAME_OR_STAR: &str =
     r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)$";
 /// Not `.`, not `..`, and nothing that begins with `..`: a key is also a file's name.
 pub(crate) const SECRET_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+pub(crate) const LABEL_VALUE: &str = r"^(([a-zA-Z0-9][-._a-zA-Z0-9]*)?[a-zA-Z0-9])?$";
+pub(crate) const LABEL_NAME: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([a-zA-Z0-9][-._a-zA-Z0-9]*)?[a-zA-Z0-9]$";
 pub(crate) const UPSTREAM_MODEL: &str = r"^(\*|[!-)+-~]+)$";
 
 /// A model name, or a prefix followed by `*`.
@@ -227,12 +229,16 @@ mod tests {
             object in "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?){0,4}",
             part in "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
             key in "\\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,250}",
+            label in "([a-z0-9]{1,9}\\.[a-z0-9]{1,9}/)?([a-zA-Z0-9][-._a-zA-Z0-9]{0,61})?[a-zA-Z0-9]",
+            value in "(([a-zA-Z0-9][-._a-zA-Z0-9]{0,61})?[a-zA-Z0-9])?",
             upstream in "\\*|[!-)+-~]{1,253}",
             pattern in "[!-)+-~]{1,252}\\*?|\\*",
         ) {
             prop_assert!(check_object_name(&object).is_ok(), "{object}");
             prop_assert!(check_part_name(&part).is_ok(), "{part}");
             prop_assert!(check_secret_key(&key).is_ok(), "{key}");
+            prop_assert!(check_label_name(&label).is_ok(), "{label}");
+            prop_assert!(check_label_value(&value).is_ok(), "{value}");
             prop_assert!(check_upstream_model(&upstream).is_ok(), "{upstream}");
             prop_assert!(ModelPattern::from(pattern.as_str()).parse().is_ok(), "{pattern}");
         }

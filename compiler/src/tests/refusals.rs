@@ -161,7 +161,7 @@ fn route_cases() -> Vec<(&'static str, Value)> {
         ("targets.0.backends.0.accounts", json!([])),
         ("failover", json!({"maxAttempts": 0})),
         ("failover", json!({"window": "forever"})),
-        ("failover", json!({"on": ["Timeout", "Timeout"]})),
+        ("failover", json!({"reasons": ["Timeout", "Timeout"]})),
         ("timeouts", json!({"request": "0s"})),
         (
             "allowedVirtualKeys",

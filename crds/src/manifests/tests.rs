@@ -133,3 +133,19 @@ fn everything_is_bounded() {
         assert!(bounded, "{path}");
     });
 }
+
+#[test]
+fn no_word_means_something_else_in_yaml_1_1() {
+    // What Kubernetes' own YAML reader takes for a boolean or for nothing.
+    let taken = [
+        "on", "off", "yes", "no", "y", "n", "true", "false", "null", "~",
+    ];
+    let is_free = |word: &str| !taken.contains(&word.to_lowercase().as_str());
+    each_schema(&mut |path, schema, _| {
+        let field = path.rsplit('.').next().unwrap_or_default();
+        assert!(is_free(field), "{path}");
+        for value in schema["enum"].as_array().into_iter().flatten() {
+            assert!(value.as_str().is_some_and(is_free), "{path}: {value}");
+        }
+    });
+}
