@@ -348,12 +348,11 @@ mod tests {
             for turn in turns {
                 let set = masks[turn % masks.len()] & all;
                 let ledger = ledgers.entry(set).or_insert_with(|| Ledger::new(&weights, set));
-                match share.draw(set) {
-                    Some(index) => {
-                        prop_assert!(set & 1 << index != 0);
-                        prop_assert!(ledger.add(index));
-                    }
-                    None => prop_assert_eq!(set, 0),
+                let drawn = share.draw(set);
+                prop_assert_eq!(drawn.is_none(), set == 0);
+                if let Some(index) = drawn {
+                    prop_assert!(set & 1 << index != 0);
+                    prop_assert!(ledger.add(index));
                 }
             }
         }

@@ -239,7 +239,7 @@ mod tests {
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let text = text.replace("\r\n", "\n").replace('\r', "\n") + "\n\n";
         text.split("\n\n")
-            .flat_map(|block| {
+            .filter_map(|block| {
                 let fields: Vec<(&str, &str)> = block
                     .split('\n')
                     .map(|line| line.split_once(':').unwrap_or((line, "")))
