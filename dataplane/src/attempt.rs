@@ -196,8 +196,8 @@ impl Attempt<'_> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri();
-        *request.headers_mut() = self.call.headers.clone();
-        headers::address(request.headers_mut(), &self.provider.endpoint, self.account);
+        *request.headers_mut() =
+            headers::for_provider(&self.call.headers, &self.provider.endpoint, self.account);
         request
     }
 

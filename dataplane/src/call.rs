@@ -36,7 +36,7 @@ pub(crate) struct Call {
     pub(crate) facts: Facts,
     /// The body as it came, in pieces.
     pub(crate) body: Vec<Bytes>,
-    /// What goes on to a provider; its credential is still missing.
+    /// As they came.
     pub(crate) headers: HeaderMap,
     /// With its `?`; empty when there is none.
     pub(crate) query: String,
@@ -108,7 +108,7 @@ pub(crate) async fn read(
         asked_before: headers::number(&head.headers, "x-stainless-retry-count").unwrap_or(0),
         patience: headers::number(&head.headers, "x-stainless-read-timeout")
             .map(|seconds: u32| Duration::from_secs(u64::from(seconds))),
-        headers: headers::for_provider(head.headers),
+        headers: head.headers,
         _held: budget,
     })
 }
