@@ -130,7 +130,9 @@ pub struct ProviderRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Failover {
     /// The failures after which another backend is tried. A failed credential of ours always is one.
-    // Not `on`: Kubernetes reads YAML 1.1, where a key `on` is the boolean `true`.
+    // Not `on`: Kubernetes reads YAML 1.1, where a key `on` is the boolean `true`. Files follow YAML 1.2,
+    // where it is a word, and the word that many expect: there it is taken for the same.
+    #[serde(alias = "on")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub reasons: Vec<FailoverReason>,
     /// The most attempts that providers took on in one call, 1 to 64. Answers 429, 401, 402, 403 and

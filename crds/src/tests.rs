@@ -63,3 +63,9 @@ fn a_status_is_ignored() {
     let yaml = format!("{PROVIDER}  dialect: OpenAI\nstatus: {{anything: 1}}\n");
     assert!(serde_yaml::from_str::<Provider>(&yaml).is_ok());
 }
+
+#[test]
+fn a_file_may_call_the_failover_reasons_on() {
+    let failover: crate::Failover = serde_yaml::from_str("on: [Connect]").unwrap();
+    assert_eq!(failover.reasons, [crate::FailoverReason::Connect]);
+}
