@@ -265,7 +265,10 @@ mod tests {
         for end in ["\n", "\r", "\r\n"] {
             let text = "event: a\ndata: 1\ndata: 2\n\ndata: 3\n\n".replace('\n', end);
             assert_eq!(events(&text), expected);
-            assert_eq!(decode(1_000, text.as_bytes().chunks(1)).0, expected);
+            let bytes = text.as_bytes().chunks(1);
+            assert_eq!(decode(1_000, bytes.clone()).0, expected);
+            let with_nothing_between = bytes.flat_map(|byte| [byte, b""]);
+            assert_eq!(decode(1_000, with_nothing_between).0, expected);
         }
     }
 

@@ -332,6 +332,8 @@ fn what_the_model_says_is_not_taken_for_the_protocol() {
         json!({"delta": said})
     );
     assert_eq!(watched(Operation::Responses, &text), (false, false, None));
+    let comment = "event: response.created\n: no event: response.completed\ndata: {}\n\n";
+    assert_eq!(watched(Operation::Responses, comment), (false, false, None));
     // What a response repeats of its request isn't its end.
     let tools = json!({"type": "response.created", "response": {"error": null, "usage": null,
         "metadata": {"type": "response.completed"}, "tools": [{"parameters": {"properties":

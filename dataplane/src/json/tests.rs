@@ -125,6 +125,24 @@ fn says_what_is_wrong_and_where() {
 }
 
 #[test]
+fn control_characters_are_refused_wherever_they_stand_in_a_string() {
+    for control in 0..0x20 {
+        for before in 0..40 {
+            let text = [
+                &b"{\"a\":\""[..],
+                &vec![b'x'; before],
+                &[control],
+                &[b'x'; 40],
+                b"\"}",
+            ]
+            .concat();
+            let offset = 6 + before;
+            assert_eq!(flaw(&text), Some(Flaw::Syntax { offset }));
+        }
+    }
+}
+
+#[test]
 fn takes_as_many_levels_as_it_says() {
     let nested = |levels: usize| {
         let inside = levels - 1;
