@@ -2,5 +2,9 @@
 //! process, compiled resources, scripted providers. Each module is a promise, each test a sentence of it.
 //! Must never look inside the gateway: only what callers, providers and operators can see counts.
 
+mod callers;
+mod shares;
 mod smoke;
+mod socket;
 mod stack;
+mod state;

@@ -14,7 +14,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use weighbridge_compiler::{LastGood, Secret, World, compile};
 use weighbridge_dataplane::{Gateway, Settings};
-use weighbridge_mock::{Config, Mock};
+use weighbridge_mock::{Config, Fault, Mock};
 use weighbridge_snapshot::{ObjectName, Redacted, Snapshot};
 
 /// The virtual key of most tests.
@@ -128,6 +128,20 @@ impl Stack {
         Answer::read(self.send(request).await).await
     }
 
+    /// Returns when `/metrics` has a line that ends with `text`. It asks again and again: the gateway has no
+    /// other way of telling.
+    pub(crate) async fn until_metric(&self, text: &str) {
+        while !self
+            .admin("/metrics")
+            .await
+            .text()
+            .lines()
+            .any(|line| line.ends_with(text))
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Requests that a provider has seen, by the last four characters of the account's key.
     pub(crate) fn by_account(&self, provider: usize) -> BTreeMap<String, u64> {
         self.providers[provider].counters().by_account
@@ -235,6 +249,26 @@ pub(crate) fn provider(name: &str, index: usize, accounts: &[(&str, u32)], spec:
     )
 }
 
+/// The YAML of targets: each a list of backends (Provider and backend name, weight) asked for `gpt-5-mini`.
+pub(crate) fn targets(targets: &[&[(&str, u32)]]) -> String {
+    let backend = |(name, weight): &(&str, u32)| {
+        format!(
+            "    - {{name: {name}, providerRef: {{name: {name}}}, model: gpt-5-mini, weight: {weight}}}\n"
+        )
+    };
+    let target = |(index, backends): (usize, &&[(&str, u32)])| {
+        let backends: String = backends.iter().map(backend).collect();
+        format!("  - name: target-{index}\n    backends:\n{backends}")
+    };
+    let targets: String = targets.iter().enumerate().map(target).collect();
+    format!("  targets:\n{targets}")
+}
+
+/// A mock's fault, from its text form.
+pub(crate) fn fault(text: &str) -> Fault {
+    text.parse().unwrap()
+}
+
 /// A Route for `model`; `targets` is the YAML of its targets (and further spec), indented by two.
 pub(crate) fn route(name: &str, model: &str, targets: &str) -> String {
     format!(
@@ -251,6 +285,19 @@ pub(crate) fn key(name: &str, token: &str) -> String {
          ---\napiVersion: weighbridge.dev/v1alpha1\nkind: VirtualKey\nmetadata: {{name: {name}}}\n\
          spec:\n  secretName: {name}-key\n  routeRefs: [{{namespace: default, name: \"*\"}}]\n"
     )
+}
+
+/// The same in a namespace, with further YAML of its spec, indented by two.
+pub(crate) fn key_in(namespace: &str, name: &str, token: &str, spec: &str) -> String {
+    let named = format!("name: {name}");
+    let here = format!("namespace: {namespace}, {named}");
+    key(name, token)
+        .replace(&format!("{{{named}}}"), &format!("{{{here}}}"))
+        .replace(
+            &format!("  {named}-key\n"),
+            &format!("  {named}-key\n  namespace: {namespace}\n"),
+        )
+        + spec
 }
 
 /// One provider with two accounts at 70/30, one Route `chat`, one key.
