@@ -33,11 +33,11 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     stated.map(|wait| wait.min(MAX_STATED))
 }
 
-/// How long an account rests that was limited for the `in_a_row`-th time in a row, counted from 1:
-/// as stated, else 5 s, doubling to 60 s.
+/// How long an account rests that was limited `in_a_row` times right before this one: as stated, else
+/// 5 s, doubling to 60 s.
 pub(crate) fn limited_for(stated: Option<Duration>, in_a_row: u32) -> Duration {
     stated.unwrap_or_else(|| {
-        let doublings = in_a_row.saturating_sub(1).min(4);
+        let doublings = in_a_row.min(4);
         (FIRST_GUESS * 2_u32.pow(doublings)).min(MAX_GUESS)
     })
 }
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn without_a_statement_the_rest_doubles_from_5_to_60_seconds() {
-        let guesses = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|times| limited_for(None, times).as_secs());
-        assert_eq!(guesses, [5, 5, 10, 20, 40, 60, 60, 60]);
+        let guesses = [0, 1, 2, 3, 4, 5, u32::MAX].map(|times| limited_for(None, times).as_secs());
+        assert_eq!(guesses, [5, 10, 20, 40, 60, 60, 60]);
         assert_eq!(
             limited_for(Some(Duration::from_millis(7)), 9),
             Duration::from_millis(7)
