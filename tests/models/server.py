@@ -18,7 +18,7 @@ class ModelServer(Program):
         """Start it and wait until it answers."""
         script = Path(__file__).with_name("serve.py")
         super().__init__([sys.executable, script, model, "--slots", str(SLOTS)])
-        self.url = self.await_line(r"^listening on (http://127\.0\.0\.1:\d+)").group(1)
+        self.url = self.await_line(r"listening on (http://127\.0\.0\.1:\d+)").group(1)
 
     def metric(self, name: str) -> float:
         """One of the server's own metrics, for example `tokens_predicted_total`."""

@@ -34,7 +34,9 @@ class Gateway(Program):
     def __init__(self, folder: Path) -> None:
         """Start it and wait until it listens."""
         anywhere = "127.0.0.1:0"
-        super().__init__([built("weighbridge"), "serve", folder, "--listen", anywhere, "--admin", anywhere])
+        # No endpoints to wait for: the drain may begin at once.
+        options = ["--listen", anywhere, "--admin", anywhere, "--drain-delay-seconds", "0"]
+        super().__init__([built("weighbridge"), "serve", folder, *options])
         self.url = self.await_line(r"(http://127\.0\.0\.1:\d+)").group(1)
         self.admin_url = self.await_line(r"admin.*(http://127\.0\.0\.1:\d+)").group(1)
 

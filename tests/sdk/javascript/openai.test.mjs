@@ -241,17 +241,31 @@ test("a failing provider is replaced before the caller sees it", async () => {
   }
 });
 
-test("limited everywhere is a rate limit error, and nobody multiplies the attempts", async () => {
+test("limited everywhere is a rate limit error with the time to wait", async () => {
   const lane = takeLane();
   const limited = { status: 429, "retry-after": 30 };
   await script(lane, { large: limited, small: limited, spare: limited });
-  await assert.rejects(client.chat.completions.create({ model: lane.model, messages }), (error) => {
+  const once = client.withOptions({ maxRetries: 0 });
+  await assert.rejects(once.chat.completions.create({ model: lane.model, messages }), (error) => {
     assert.ok(error instanceof OpenAI.RateLimitError);
-    assert.equal(error.headers.get("x-should-retry"), "false");
+    assert.equal(error.headers.get("x-should-retry"), null);
     assert.ok(Number(error.headers.get("retry-after")) > 20);
     return true;
   });
   assert.deepEqual(await requests(lane), { large: 1, small: 1, spare: 1 });
+});
+
+test("retries of SDK and gateway do not multiply", async () => {
+  const lane = takeLane();
+  const failing = { status: 500 };
+  await script(lane, { large: failing, small: failing, spare: failing });
+  await assert.rejects(
+    client.chat.completions.create({ model: lane.model, messages }),
+    (error) => error instanceof OpenAI.InternalServerError && error.headers.get("x-should-retry") === "false",
+  );
+  // Either backend once, and one repeat at most: the SDK's two retries didn't happen.
+  const { large, small, spare } = await requests(lane);
+  assert.ok([2, 3].includes(large + small + spare), `${large} + ${small} + ${spare}`);
 });
 
 for (const [name, fault] of [
