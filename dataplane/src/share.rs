@@ -85,10 +85,6 @@ impl Share {
         sequence.draw()
     }
 
-    /// The weights as they were given.
-    pub(crate) fn weights(&self) -> &[u32] {
-        &self.weights
-    }
 
     fn sequence(&mut self, set: u64) -> Option<&mut Sequence> {
         if let Some(at) = self.sequences.iter().position(|known| known.set == set) {
@@ -295,7 +291,6 @@ mod tests {
         assert_eq!(share.draw(1 << 40 | 0b100), Some(2));
         assert_eq!(Share::new(&[]).draw(u64::MAX), None);
         assert_eq!(Share::new(&[9]).draw(u64::MAX), Some(0));
-        assert_eq!(Share::new(&[0, 1]).weights(), [0, 1]);
     }
 
     #[test]
