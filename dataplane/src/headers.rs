@@ -25,10 +25,7 @@ pub(crate) fn for_provider(given: &HeaderMap, endpoint: &Endpoint, account: &Acc
 
 /// What of a caller's headers crosses. Copied, not stripped: the next attempt needs them again.
 fn crossing(given: &HeaderMap) -> HeaderMap {
-    let hop = given
-        .get(CONNECTION)
-        .map(named_by_connection)
-        .unwrap_or_default();
+    let hop = named_by_connection(given);
     // Room for the three that are written anew.
     let mut crossing = HeaderMap::with_capacity(given.len() + 3);
     for (name, value) in given {
@@ -41,10 +38,7 @@ fn crossing(given: &HeaderMap) -> HeaderMap {
 
 /// Takes out of an answer's headers what doesn't go on to the caller.
 pub(crate) fn for_caller(headers: &mut HeaderMap) {
-    let hop = headers
-        .get(CONNECTION)
-        .map(named_by_connection)
-        .unwrap_or_default();
+    let hop = named_by_connection(headers);
     // One pass to find the few: looking up each candidate would hash each candidate.
     let stripped: Vec<HeaderName> = headers
         .keys()
@@ -61,10 +55,13 @@ pub(crate) fn number<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The headers that `connection` names as belonging to this hop.
-fn named_by_connection(value: &HeaderValue) -> Vec<HeaderName> {
-    let text = value.to_str().unwrap_or_default();
-    text.split(',')
+/// The headers that `connection` names as belonging to this hop; its list may be spread over several
+/// lines (RFC 9110 §5.3).
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    lines
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
         .collect()

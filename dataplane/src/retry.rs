@@ -31,7 +31,7 @@ impl RepeatBudget {
         // The library asserts these bounds; the schema has the same.
         let interval = settings
             .interval
-            .clamp(Duration::from_secs(1), Duration::from_secs(60));
+            .clamp(Duration::from_secs(1), Duration::from_mins(1));
         let ratio = settings.percent.min(100);
         let budget = (ratio > 0).then(|| {
             let ratio = f32::from(u8::try_from(ratio).unwrap_or(100)) / 100.0;

@@ -85,7 +85,6 @@ impl Share {
         sequence.draw()
     }
 
-
     fn sequence(&mut self, set: u64) -> Option<&mut Sequence> {
         if let Some(at) = self.sequences.iter().position(|known| known.set == set) {
             return self.sequences.get_mut(at);

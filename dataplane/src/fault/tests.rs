@@ -16,7 +16,7 @@ fn every_fault() -> Vec<Fault> {
         Fault::MalformedBody(ProbeError::MissingModel),
         Fault::BodyTooLarge { limit: 1024 },
         Fault::BodyTimeout {
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         },
         Fault::BodyCut,
         Fault::ModelNotFound {
@@ -38,7 +38,7 @@ fn every_fault() -> Vec<Fault> {
         Fault::UpstreamConnect,
         Fault::UpstreamTimeout {
             bound: "timeouts.firstEvent",
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         },
         Fault::UpstreamFailed { status: 500 },
         Fault::BadUpstreamAnswer,

@@ -17,11 +17,14 @@ use hyper_util::rt::TokioIo;
 use super::RequestBody;
 use super::transport::Transport;
 
+/// hyper's side of a connection, which reads and writes when it is polled.
+type Driver = Option<Pin<Box<Connection<TokioIo<Transport>, RequestBody>>>>;
+
 /// A connection and both of its ends.
 pub(crate) struct Link {
     sender: SendRequest<RequestBody>,
     /// `None` once it has ended.
-    driver: Option<Pin<Box<Connection<TokioIo<Transport>, RequestBody>>>>,
+    driver: Driver,
     received: Rc<Cell<u64>>,
     /// Whether it has carried a request before.
     is_reused: bool,
@@ -120,10 +123,7 @@ impl Exchange {
 
 /// Lets the connection read and write. Its result is of no interest here: an error reaches the request
 /// or the body that waits for it.
-fn drive(
-    driver: &mut Option<Pin<Box<Connection<TokioIo<Transport>, RequestBody>>>>,
-    context: &mut Context<'_>,
-) {
+fn drive(driver: &mut Driver, context: &mut Context<'_>) {
     if let Some(connection) = driver
         && connection.as_mut().poll(context).is_ready()
     {
