@@ -3,8 +3,13 @@
 //! Must never look inside the gateway: only what callers, providers and operators can see counts.
 
 mod callers;
+mod failover;
+mod limited;
+mod retries;
 mod shares;
 mod smoke;
 mod socket;
 mod stack;
 mod state;
+mod streams;
+mod wire;
