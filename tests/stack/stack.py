@@ -37,8 +37,8 @@ class Gateway(Program):
         # No endpoints to wait for: the drain may begin at once.
         options = ["--listen", anywhere, "--admin", anywhere, "--drain-delay-seconds", "0"]
         super().__init__([built("weighbridge"), "serve", folder, *options])
-        self.url = self.await_line(r"(http://127\.0\.0\.1:\d+)").group(1)
-        self.admin_url = self.await_line(r"admin.*(http://127\.0\.0\.1:\d+)").group(1)
+        self.url = self.await_line(r"listening on (http://127\.0\.0\.1:\d+)").group(1)
+        self.admin_url = self.await_line(r"admin on (http://127\.0\.0\.1:\d+)").group(1)
 
 
 class Stack:
