@@ -49,11 +49,12 @@ pub(crate) fn list(key: &Key) -> Response<Bytes> {
 /// One model.
 ///
 /// # Errors
-/// When the key has no Route for it.
+/// When the key may not ask for it.
 pub(crate) fn one(key: &Key, name: String) -> Result<Response<Bytes>, Fault> {
-    match key.models.get(&name) {
-        Some(_) => Ok(answer(&Model::new(name))),
-        None => Err(Fault::ModelNotFound { model: name }),
+    if key.may_ask(&name) {
+        Ok(answer(&Model::new(name)))
+    } else {
+        Err(Fault::ModelNotFound { model: name })
     }
 }
 
@@ -62,20 +63,16 @@ fn names(key: &Key) -> BTreeSet<String> {
     let by_pattern = key
         .models
         .prefixes()
-        .flat_map(|(prefix, route)| by_pattern(key, prefix, route));
-    exact.chain(by_pattern).collect()
+        .flat_map(|(prefix, route)| by_pattern(prefix, route));
+    let names = exact.chain(by_pattern);
+    names.filter(|name| key.may_ask(name)).collect()
 }
 
 /// The names that a pattern's Route has in its Providers' catalogues.
-fn by_pattern<'a>(
-    key: &'a Key,
-    prefix: &'a str,
-    route: &'a Route,
-) -> impl Iterator<Item = String> + 'a {
+fn by_pattern<'a>(prefix: &'a str, route: &'a Route) -> impl Iterator<Item = String> + 'a {
     let backends = route.targets.iter().flat_map(|target| &target.backends);
     backends
         .filter_map(|backend| Some((backend, backend.provider.as_deref()?)))
-        .filter(|(backend, provider)| backend.accounts & key.grant(provider) != 0)
         .flat_map(move |(backend, provider)| {
             let catalogue = provider.catalogue.keys();
             catalogue.filter_map(move |name| match &backend.model {

@@ -1,5 +1,6 @@
-//! Whether state that a call leaves at a provider stays the caller's own. Must only say yes when a
-//! virtual key's only candidate is one account that no other key may use.
+//! Which accounts a virtual key reaches with a model's name: whether there is any, and whether state that
+//! a call leaves there stays the caller's own. Must only say the latter when the key's only candidate is
+//! one account that no other key may use.
 
 use std::sync::Arc;
 
@@ -43,6 +44,17 @@ impl Runtime {
             }
         };
         account.users.get_or_init(find).clone()
+    }
+}
+
+impl Key {
+    /// Whether some account could serve this name for this key, whatever the accounts' health.
+    pub(crate) fn may_ask(&self, model: &str) -> bool {
+        self.models.get(model).is_some_and(|(route, wildcard)| {
+            places(self, route, Some((model, wildcard)))
+                .next()
+                .is_some()
+        })
     }
 }
 
