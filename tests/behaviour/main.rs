@@ -3,7 +3,9 @@
 //! Must never look inside the gateway: only what callers, providers and operators can see counts.
 
 mod callers;
+mod edits;
 mod failover;
+mod keys;
 mod limited;
 mod retries;
 mod shares;
