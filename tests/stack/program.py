@@ -85,10 +85,13 @@ class Program:
         msg = f"{self.command} was to write {pattern!r} and {reason}; it wrote:\n{self.output()}"
         raise AssertionError(msg)
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self._process.terminate()
+
     def stop(self) -> int:
-        """Ask it to end (SIGTERM), make it (SIGKILL) when it doesn't; the exit code."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        """Ask it to end, make it (SIGKILL) when it doesn't; the exit code."""
+        self.terminate()
         try:
             code = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
