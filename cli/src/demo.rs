@@ -51,7 +51,9 @@ pub(crate) struct Arguments {
 /// When an address can't be listened on, or the folder not be made.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     init_logging(LogFormat::Text, "error,weighbridge=warn")?;
-    tokio::runtime::Builder::new_current_thread()
+    // One thread beside this one: reading many files here doesn't keep callers waiting there.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?
         .block_on(play(arguments))
@@ -62,7 +64,7 @@ async fn play(arguments: Arguments) -> anyhow::Result<Ended> {
     let stage = Stage::build().await?;
     let mut live = Live::new(Sources::new(vec![stage.folder().to_owned()], None)?)?;
     let look = live.look()?;
-    let token = stage.token(&look.reading.search)?;
+    let token = stage::token(&look.reading.search)?;
     let settings = Settings {
         listen: arguments.listen,
         admin: arguments.admin,

@@ -88,7 +88,7 @@ impl Live {
             }
         }
         for sentence in self.told.difference(&sentences) {
-            tracing::info!("no longer {sentence}");
+            tracing::info!("no longer so: {sentence}");
         }
         self.told = sentences;
         for minted in &reading.search.minted {

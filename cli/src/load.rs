@@ -6,7 +6,9 @@
 mod documents;
 mod error;
 mod files;
+mod list;
 mod manifest;
+mod object;
 mod parse;
 
 use std::collections::BTreeMap;

@@ -192,7 +192,7 @@ impl Seeker<'_> {
             return Some(token);
         }
         match keep(&file, &token) {
-            Ok(()) => {
+            Ok(Kept::New) => {
                 let minted = Minted {
                     virtual_key: owner.clone(),
                     file: file.clone(),
@@ -202,9 +202,7 @@ impl Seeker<'_> {
                 Some(token)
             }
             // Another process was first: its token counts.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.read_file(secret, key, Some(owner), search)
-            }
+            Ok(Kept::Other) => self.read_file(secret, key, Some(owner), search),
             Err(error) => {
                 let fault = format!(
                     "{}: the token made for VirtualKey {owner} can't be kept: {error}; name a writable folder with --secrets DIR, or bring a token",
@@ -285,11 +283,16 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
+/// What became of a secret that was to be kept.
+enum Kept {
+    /// It is in a new file.
+    New,
+    /// There was a file already, which stays as it is.
+    Other,
+}
+
 /// Writes a secret into a new file that only its owner may read.
-///
-/// # Errors
-/// `AlreadyExists` when there is such a file, which stays as it is; or whatever the system says.
-fn keep(file: &Path, secret: &Redacted<Vec<u8>>) -> io::Result<()> {
+fn keep(file: &Path, secret: &Redacted<Vec<u8>>) -> io::Result<Kept> {
     let folder = file.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
         .recursive(true)
@@ -300,6 +303,12 @@ fn keep(file: &Path, secret: &Redacted<Vec<u8>>) -> io::Result<()> {
     draft.write_all(secret.expose())?;
     draft.write_all(b"\n")?;
     draft.as_file().sync_all()?;
-    draft.persist_noclobber(file)?;
-    Ok(())
+    match draft.persist_noclobber(file) {
+        Ok(_) => Ok(Kept::New),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Kept::Other),
+        Err(error) => Err(error.error),
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,9 @@ pub(crate) struct Arguments {
 /// When the paths hold nothing, or the gateway can't start.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
     init_logging(arguments.log_format, &arguments.log)?;
-    tokio::runtime::Builder::new_current_thread()
+    // One thread beside this one: reading many files here doesn't keep callers waiting there.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?
         .block_on(serve(arguments))

@@ -293,14 +293,11 @@ fn gather(listing: &Listing) -> Gathered {
 
 impl Gathered {
     fn add_problem(&mut self, problem: Problem) {
-        match &problem.about {
-            Some(about) => {
-                self.broken.insert(about.id.clone(), problem.clone());
-            }
-            None => {
-                let file = Arc::clone(&problem.place.file);
-                self.unknown.entry(file).or_insert_with(|| problem.clone());
-            }
+        if let Some(about) = &problem.about {
+            self.broken.insert(about.id.clone(), problem.clone());
+        } else {
+            let file = Arc::clone(&problem.place.file);
+            self.unknown.entry(file).or_insert_with(|| problem.clone());
         }
         self.problems.insert(problem);
     }
@@ -349,3 +346,6 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

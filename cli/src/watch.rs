@@ -87,26 +87,27 @@ impl Watch {
     /// Waits until something of interest has changed, and a little longer for what belongs to it.
     pub(crate) async fn changed(&mut self) {
         let mut writing = BTreeSet::new();
-        let mut changed = false;
-        let mut begin = Instant::now();
-        loop {
-            let event = if changed {
-                let wait = if writing.is_empty() { GATHER } else { WRITING };
-                match timeout_at(begin + wait, self.events.recv()).await {
-                    Ok(event) => event,
-                    Err(_elapsed) => return,
-                }
-            } else {
-                self.events.recv().await
-            };
-            // The watcher lives as long as we do, so that there always is another event.
-            let Some(event) = event else { return };
+        while let Some(event) = self.events.recv().await {
             if self.concerns_us(&event) {
-                if !changed {
-                    begin = Instant::now();
-                }
-                changed = true;
                 note(&event, &mut writing);
+                return self.gather(writing).await;
+            }
+        }
+    }
+
+    /// Takes in the events that belong to the first one, however fast they come.
+    async fn gather(&mut self, mut writing: BTreeSet<PathBuf>) {
+        let begin = Instant::now();
+        loop {
+            let wait = if writing.is_empty() { GATHER } else { WRITING };
+            let deadline = begin + wait;
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(event)) if Instant::now() < deadline => {
+                    if self.concerns_us(&event) {
+                        note(&event, &mut writing);
+                    }
+                }
+                _ => return,
             }
         }
     }
@@ -157,3 +158,6 @@ fn identity(folder: &Path) -> Option<(u64, u64)> {
     let metadata = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
     Some((metadata.dev(), metadata.ino()))
 }
+
+#[cfg(test)]
+mod tests;

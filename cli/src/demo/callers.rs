@@ -63,7 +63,7 @@ async fn call(
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut answers = BTreeMap::new();
-    let send = async {
+    let work = async {
         for _ in 0..requests {
             let request = Request::post("/v1/chat/completions")
                 .header(HOST, address.to_string())
@@ -79,7 +79,7 @@ async fn call(
         anyhow::Ok(())
     };
     tokio::select! {
-        sent = send => sent?,
+        done = work => done?,
         ended = connection => ended.context("the gateway closed the connection")?,
     }
     Ok(answers)

@@ -66,15 +66,6 @@ impl Stage {
         self.folder.path()
     }
 
-    /// The token that was made for the demo's key.
-    pub(super) fn token(&self, search: &Search) -> anyhow::Result<Redacted<String>> {
-        let file = search.token_files.values().next();
-        let file = file.context("the demo's key got no token")?;
-        let token = std::fs::read_to_string(file)
-            .with_context(|| format!("{} can't be read", file.display()))?;
-        Ok(Redacted::new(token.trim_end().to_owned()))
-    }
-
     /// What is there, and what to try.
     pub(super) fn introduction(&self, gateway: &Gateway, token: &Redacted<String>) -> String {
         let address = format!("http://{}", gateway.listen_address());
@@ -125,6 +116,15 @@ Ctrl-C ends the demo.
         let removed = self.folder.close();
         removed.with_context(|| format!("{path} can't be removed"))
     }
+}
+
+/// The token that was made for the demo's key.
+pub(super) fn token(search: &Search) -> anyhow::Result<Redacted<String>> {
+    let file = search.token_files.values().next();
+    let file = file.context("the demo's key got no token")?;
+    let token = std::fs::read_to_string(file)
+        .with_context(|| format!("{} can't be read", file.display()))?;
+    Ok(Redacted::new(token.trim_end().to_owned()))
 }
 
 fn provider(name: &str, keys: &[&str]) -> Config {

@@ -128,7 +128,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, Unfit> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| unfit(error.valid_up_to(), "found bytes that are not UTF-8 text"))?;
     let control = |byte: &u8| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127);
-    match bytes.iter().position(|byte| control(byte)) {
+    match bytes.iter().position(control) {
         Some(index) => Err(unfit(index, "found a control character; not YAML")),
         None => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
     }
@@ -137,16 +137,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, Unfit> {
 /// Line and column, from 1, of the byte at `index`.
 fn position(bytes: &[u8], index: usize) -> (usize, usize) {
     let before = bytes.get(..index).unwrap_or(bytes);
-    let line_begin = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let in_line = before.get(line_begin..).unwrap_or_default();
-    (
-        lines + 1,
-        String::from_utf8_lossy(in_line).chars().count() + 1,
-    )
+    let mut lines = before.split(|byte| *byte == b'\n');
+    let last = lines.next_back().unwrap_or_default();
+    let column = String::from_utf8_lossy(last).chars().count() + 1;
+    (lines.count() + 1, column)
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {

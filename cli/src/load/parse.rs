@@ -6,18 +6,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use weighbridge_compiler::{Kind, ObjectId};
-use weighbridge_crds::{
-    GROUP, Provider, Route, VERSION, VirtualKey, check_object_name, check_part_name,
-};
+use weighbridge_crds::{GROUP, VERSION, check_object_name, check_part_name};
 use weighbridge_snapshot::ObjectName;
 
 use super::documents::{self, Document};
 use super::error::{Values, word};
-use super::manifest::{Envelope, Head, HeadMetadata, ListHead, NamespaceManifest, SecretManifest};
+use super::list::Items;
+use super::manifest::{Head, HeadMetadata, ListHead};
+use super::object::Shape;
 use super::{About, Found, Id, Object, Place, Problem};
 
 /// How many objects of one List are reported as unreadable; each costs another pass over the List.
@@ -32,16 +30,6 @@ pub(crate) struct Parsed {
     pub(crate) problems: Vec<Problem>,
     /// Objects of kinds that a standalone gateway doesn't read, as sentences.
     pub(crate) ignored: Vec<Problem>,
-}
-
-/// What is to be read, once the head is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Provider,
-    Route,
-    VirtualKey,
-    Secret,
-    Namespace,
 }
 
 /// What a head says.
@@ -109,8 +97,7 @@ impl Reader<'_> {
 
     fn read_object(&mut self, shape: Shape, about: About) {
         let place = self.first_line();
-        match deserialize(
-            shape,
+        match shape.read(
             &about,
             serde_yaml::Deserializer::from_str(self.document.text),
         ) {
@@ -125,19 +112,16 @@ impl Reader<'_> {
             Ok(list) => list.items,
             Err(error) => return self.refuse_head(&error),
         };
-        let mut items = self.items(heads);
+        let mut items = Items::new(self.items(heads));
         let place = self.first_line();
         for _ in 0..LIST_PROBLEMS {
-            let mut next = 0;
-            let pass = ListPass {
-                items: &mut items,
-                next: &mut next,
-                place: &place,
-                objects: &mut self.parsed.objects,
-            };
-            let read = pass.deserialize(serde_yaml::Deserializer::from_str(self.document.text));
-            let Err(error) = read else { return };
-            match items.get_mut(next).and_then(Option::take) {
+            let pass = items.read(self.document.text);
+            for (about, object) in items.take_read() {
+                let found = found(about, place.clone(), object);
+                self.parsed.objects.push(found);
+            }
+            let Err(error) = pass else { return };
+            match items.give_up() {
                 Some((shape, about)) => self.refuse_object(&error, shape, about),
                 None => return self.refuse_head(&error),
             }
@@ -194,107 +178,22 @@ impl Reader<'_> {
     /// A document of which not even the head can be read; it could be a Secret.
     fn refuse_head(&mut self, error: &serde_yaml::Error) {
         let syntax = serde_yaml::from_str::<IgnoredAny>(self.document.text).err();
-        let worded = match &syntax {
-            Some(error) => word(error, &self.document, &self.file, Values::Hidden),
-            None => word(error, &self.document, &self.file, Values::Hidden),
+        let error = syntax.as_ref().unwrap_or(error);
+        let worded = word(error, &self.document, &self.file, Values::Hidden);
+        let message = if syntax.is_some() {
+            format!("not YAML: {}", worded.message)
+        } else if worded.message.starts_with("found something else") {
+            "found no Kubernetes object; allowed is a map with apiVersion, kind and metadata"
+                .to_owned()
+        } else {
+            worded.message
         };
-        let message = match (&syntax, worded.message.as_str()) {
-            (Some(_), message) => format!("not YAML: {message}"),
-            (None, message) if message.starts_with("found something else") => {
-                "found no Kubernetes object; allowed is a map with apiVersion, kind and metadata"
-                    .to_owned()
-            }
-            (None, message) => message.to_owned(),
-        };
-        self.parsed
-            .problems
-            .push(Problem::new(worded.place, message));
+        let problem = Problem::new(worded.place, message);
+        self.parsed.problems.push(problem);
     }
 
     fn first_line(&self) -> Place {
         self.file.at(self.document.first_line(), None)
-    }
-}
-
-/// One pass over a List's items: reads those that are still to be read.
-struct ListPass<'a> {
-    items: &'a mut [Option<(Shape, About)>],
-    /// The item that is being read.
-    next: &'a mut usize,
-    place: &'a Place,
-    objects: &'a mut Vec<Found>,
-}
-
-impl<'de> DeserializeSeed<'de> for ListPass<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ListPass<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a List")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "items" => map.next_value_seed(ItemsPass(&mut self))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-struct ItemsPass<'a, 'b>(&'a mut ListPass<'b>);
-
-impl<'de> DeserializeSeed<'de> for ItemsPass<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ItemsPass<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a list of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let pass = self.0;
-        while items.next_element_seed(ItemPass(pass))?.is_some() {
-            *pass.next += 1;
-        }
-        Ok(())
-    }
-}
-
-struct ItemPass<'a, 'b>(&'a mut ListPass<'b>);
-
-impl<'de> DeserializeSeed<'de> for ItemPass<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let pass = self.0;
-        let item = pass.items.get_mut(*pass.next);
-        let Some(item) = item.filter(|item| item.is_some()) else {
-            return IgnoredAny::deserialize(deserializer).map(drop);
-        };
-        if let Some((shape, about)) = &*item {
-            let object = deserialize(*shape, about, deserializer)?;
-            let found = found(about.clone(), pass.place.clone(), object);
-            pass.objects.push(found);
-            *item = None;
-        }
-        Ok(())
     }
 }
 
@@ -383,53 +282,4 @@ fn found(about: About, place: Place, object: Object) -> Found {
         generation: about.generation,
         object,
     }
-}
-
-fn deserialize<'de, D: Deserializer<'de>>(
-    shape: Shape,
-    about: &About,
-    deserializer: D,
-) -> Result<Object, D::Error> {
-    match shape {
-        Shape::Provider => {
-            let (metadata, spec) = open(about, deserializer)?;
-            Ok(Object::Provider(Box::new(Provider { metadata, spec })))
-        }
-        Shape::Route => {
-            let (metadata, spec) = open(about, deserializer)?;
-            Ok(Object::Route(Box::new(Route { metadata, spec })))
-        }
-        Shape::VirtualKey => {
-            let (metadata, spec) = open(about, deserializer)?;
-            Ok(Object::VirtualKey(Box::new(VirtualKey { metadata, spec })))
-        }
-        Shape::Secret => SecretManifest::deserialize(deserializer)
-            .map(|manifest| Object::Secret(manifest.into())),
-        Shape::Namespace => NamespaceManifest::deserialize(deserializer)
-            .map(|manifest| Object::Namespace(manifest.metadata.labels.unwrap_or_default())),
-    }
-}
-
-/// Takes an object out of its envelope.
-fn open<'de, S: Deserialize<'de>, D: Deserializer<'de>>(
-    about: &About,
-    deserializer: D,
-) -> Result<(ObjectMeta, S), D::Error> {
-    let envelope = Envelope::<S>::deserialize(deserializer)?;
-    let (namespace, name) = match &about.id {
-        Id::Judged(ObjectId { name, .. }) | Id::Secret(name) => {
-            (Some(name.namespace.clone()), name.name.clone())
-        }
-        Id::Namespace(name) => (None, name.clone()),
-    };
-    let metadata = ObjectMeta {
-        namespace,
-        name: Some(name),
-        uid: about.uid.clone(),
-        generation: about.generation,
-        labels: envelope.metadata.labels,
-        annotations: envelope.metadata.annotations,
-        ..ObjectMeta::default()
-    };
-    Ok((metadata, envelope.spec))
 }

@@ -1,0 +1,97 @@
+use std::fs;
+
+use notify::event::{CreateKind, DataChange, RenameMode};
+use tempfile::TempDir;
+
+use super::*;
+
+fn event(kind: EventKind, path: &str) -> Event {
+    Event::new(kind).add_path(path.into())
+}
+
+fn interest(folder: &Path) -> Interest {
+    Interest {
+        folders: BTreeSet::from([folder.to_owned()]),
+        paths: BTreeSet::from([folder.to_owned()]),
+    }
+}
+
+#[test]
+fn a_file_is_being_written_from_its_first_write_until_it_is_closed_or_replaced() {
+    let write = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let rename = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    let mut writing = BTreeSet::new();
+    note(
+        &event(EventKind::Create(CreateKind::File), "/a"),
+        &mut writing,
+    );
+    assert!(writing.is_empty());
+    note(&event(write, "/a"), &mut writing);
+    note(&event(write, "/b"), &mut writing);
+    note(&event(close, "/a"), &mut writing);
+    assert_eq!(writing, BTreeSet::from(["/b".into()]));
+    note(&event(rename, "/b"), &mut writing);
+    assert!(writing.is_empty());
+}
+
+#[test]
+fn reading_and_other_peoples_files_do_not_concern_us() {
+    let folder = TempDir::new().unwrap();
+    let mut watch = Watch::new().unwrap();
+    watch.set(&interest(folder.path())).unwrap();
+    let of = |kind, name: &str| Event::new(kind).add_path(folder.path().join(name));
+    let created = EventKind::Create(CreateKind::File);
+    assert!(watch.concerns_us(&of(created, "a.yaml")));
+    assert!(watch.concerns_us(&of(created, "..data")));
+    assert!(watch.concerns_us(&of(
+        EventKind::Remove(notify::event::RemoveKind::Folder),
+        ""
+    )));
+    assert!(
+        watch.concerns_us(&Event::new(EventKind::Any)),
+        "something was missed"
+    );
+    assert!(!watch.concerns_us(&of(created, ".a.yaml.swp")));
+    assert!(!watch.concerns_us(&of(
+        EventKind::Access(AccessKind::Open(AccessMode::Any)),
+        "a.yaml"
+    )));
+    assert!(!watch.concerns_us(&event(created, "/elsewhere/a.yaml")));
+    let neighbour = folder.path().with_file_name("neighbour");
+    assert!(!watch.concerns_us(&Event::new(created).add_path(neighbour)));
+}
+
+#[tokio::test]
+async fn a_file_written_in_place_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.yaml"), "old").unwrap();
+    let mut watch = Watch::new().unwrap();
+    assert!(watch.set(&interest(folder.path())).unwrap());
+    assert!(
+        !watch.set(&interest(folder.path())).unwrap(),
+        "watched already"
+    );
+    fs::read(folder.path().join("a.yaml")).unwrap();
+    fs::write(folder.path().join("b.yaml"), "new").unwrap();
+    watch.changed().await;
+    assert!(
+        watch.events.try_recv().is_err(),
+        "the one change was gathered whole"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_made_anew_under_its_name_is_watched_anew() {
+    let outer = TempDir::new().unwrap();
+    let folder = outer.path().join("inner");
+    fs::create_dir(&folder).unwrap();
+    let mut watch = Watch::new().unwrap();
+    watch.set(&interest(&folder)).unwrap();
+    fs::rename(&folder, outer.path().join("old")).unwrap();
+    fs::create_dir(&folder).unwrap();
+    watch.changed().await;
+    assert!(watch.set(&interest(&folder)).unwrap());
+    fs::write(folder.join("a.yaml"), "new").unwrap();
+    watch.changed().await;
+}
