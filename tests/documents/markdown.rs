@@ -100,22 +100,15 @@ impl Document {
             .collect()
     }
 
-    /// The cells of the rows of all tables under a heading, up to the next heading of any depth.
+    /// The cells of the rows of the first table under a heading.
     pub(crate) fn rows_under(&self, heading: &str) -> Vec<Vec<String>> {
-        let is_heading = |line: &&String| line.starts_with('#');
         let lines = self.prose.iter();
-        let section = lines
+        let table = lines
             .skip_while(|line| line.trim_start_matches('#').trim() != heading)
-            .skip(1)
-            .take_while(|line| !is_heading(line));
-        section
-            .filter(|line| line.starts_with('|') && !line.starts_with("|-"))
-            .map(|line| {
-                let cells = line.trim_matches('|').split(" | ");
-                cells.map(|cell| cell.trim().to_owned()).collect()
-            })
-            .skip(1)
-            .collect()
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'));
+        // The first two are the header and the line below it.
+        table.skip(2).map(|line| cells(line)).collect()
     }
 
     /// Whether there is a file at a path that stands in this document.
@@ -129,6 +122,13 @@ impl Document {
 pub(crate) fn code(text: &str) -> Vec<String> {
     let pieces = text.split('`').skip(1).step_by(2);
     pieces.map(str::to_owned).collect()
+}
+
+fn cells(line: &str) -> Vec<String> {
+    let inside = line.strip_prefix('|').unwrap_or(line);
+    let inside = inside.trim_end().strip_suffix('|').unwrap_or(inside);
+    let cells = inside.split('|');
+    cells.map(|cell| cell.trim().to_owned()).collect()
 }
 
 fn without_code(line: &str) -> String {

@@ -93,7 +93,7 @@ fn every_example_in_a_document_compiles_and_misses_nothing() {
             objects += 1;
         }
     }
-    assert!(objects > 5, "the search found the examples");
+    assert!(objects >= 3, "the search found the examples");
 }
 
 #[test]
