@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Files and folders of YAML
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Directory of secrets, DIR/<namespace>/<name>/<key> [default: `secrets` in the first folder]
+    /// Directory of secrets: DIR/NAMESPACE/NAME/KEY [default: `secrets` in the first folder]
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
     /// `table`, or `json` with the conditions that an operator would write

@@ -23,15 +23,15 @@ again, for file systems that don't tell of changes. SIGTERM and Ctrl-C let runni
 one ends them.
 
 Secrets are looked for in the files, in the directory of secrets, and in the environment as
-WEIGHBRIDGE_SECRET_<NAMESPACE>__<NAME>__<KEY>. A virtual key without a token gets one, kept in
-DIR/<namespace>/<secretName>/token.
+WEIGHBRIDGE_SECRET_NAMESPACE__NAME__KEY. A virtual key without a token gets one, kept in
+DIR/NAMESPACE/SECRETNAME/token.
 
 Exit codes: 0 ended as told, 1 every resource was refused at start, 2 wrong use, or it could not start.")]
 pub(crate) struct Arguments {
     /// Files and folders of YAML
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Directory of secrets, DIR/<namespace>/<name>/<key> [default: `secrets` in the first folder]
+    /// Directory of secrets: DIR/NAMESPACE/NAME/KEY [default: `secrets` in the first folder]
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
     /// The shape of log lines, which go to standard error

@@ -22,7 +22,9 @@ impl Folder {
             directory: folder,
             last_good: LastGood::default(),
         };
-        files.iter().for_each(|(name, text)| this.write(name, text));
+        for (name, text) in files {
+            this.write(name, text);
+        }
         this
     }
 
