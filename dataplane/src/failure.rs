@@ -84,8 +84,9 @@ impl Cause {
     /// What a status means; `None`: the answer is for the caller, a success or its own fault.
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         match status.as_u16() {
-            // A redirect would carry a credential to another place: it isn't followed.
-            300..=399 => Some(Self::BadAnswer),
+            // Nobody asked to switch protocols. A redirect would carry a credential to another place: it
+            // isn't followed.
+            100..=199 | 300..=399 => Some(Self::BadAnswer),
             401 => Some(Self::Refused(Refusal::Auth)),
             402 => Some(Self::Refused(Refusal::Billing)),
             403 => Some(Self::Forbidden),
@@ -159,6 +160,7 @@ mod tests {
     #[test]
     fn statuses_mean_what_providers_mean_by_them() {
         let table = [
+            (101, Some(Cause::BadAnswer)),
             (200, None),
             (301, Some(Cause::BadAnswer)),
             (400, None),
