@@ -2,6 +2,7 @@
 //! process, compiled resources, scripted providers. Each module is a promise, each test a sentence of it.
 //! Must never look inside the gateway: only what callers, providers and operators can see counts.
 
+mod bad_input;
 mod callers;
 mod edits;
 mod failover;

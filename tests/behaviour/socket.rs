@@ -70,7 +70,17 @@ impl Socket {
 
     /// Says that no more will be sent.
     pub(crate) async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
+        // The other side may have closed already.
+        drop(self.stream.shutdown().await);
+    }
+
+    /// Whether the other side has closed, as far as is known now.
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut byte = [0];
+        match self.stream.try_read(&mut byte) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Reads on until the bytes that aren't used yet hold `text`.
@@ -198,6 +208,7 @@ pub(crate) const COMPLETION: &str = r#"{"id":"chatcmpl-1","object":"chat.complet
 pub(crate) struct Scribe {
     address: SocketAddr,
     heard: Arc<watch::Sender<Vec<Heard>>>,
+    says: Arc<watch::Sender<Bytes>>,
     _tasks: JoinSet<()>,
 }
 
@@ -235,13 +246,20 @@ impl Scribe {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(watch::Sender::new(Vec::new()));
+        let says = Arc::new(watch::Sender::new(bytes.into()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, Arc::clone(&heard), bytes.into()));
+        tasks.spawn(accept(listener, Arc::clone(&heard), Arc::clone(&says)));
         Self {
             address,
             heard,
+            says,
             _tasks: tasks,
         }
+    }
+
+    /// What it answers from now on.
+    pub(crate) fn say(&self, bytes: impl Into<Bytes>) {
+        self.says.send_replace(bytes.into());
     }
 
     /// Its base URL, as a Provider's endpoint.
@@ -255,22 +273,31 @@ impl Scribe {
     }
 }
 
-async fn accept(listener: TcpListener, heard: Arc<watch::Sender<Vec<Heard>>>, bytes: Bytes) {
+async fn accept(
+    listener: TcpListener,
+    heard: Arc<watch::Sender<Vec<Heard>>>,
+    says: Arc<watch::Sender<Bytes>>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        connections.spawn(converse(stream, Arc::clone(&heard), bytes.clone()));
+        connections.spawn(converse(stream, Arc::clone(&heard), Arc::clone(&says)));
     }
 }
 
-async fn converse(mut stream: TcpStream, heard: Arc<watch::Sender<Vec<Heard>>>, bytes: Bytes) {
-    let is_kept = find(&bytes, b"content-length: ").is_some();
+async fn converse(
+    mut stream: TcpStream,
+    heard: Arc<watch::Sender<Vec<Heard>>>,
+    says: Arc<watch::Sender<Bytes>>,
+) {
     let mut buffer = Vec::new();
     loop {
         let Some(request) = hear(&mut stream, &mut buffer).await else {
             return;
         };
         heard.send_modify(|all| all.push(request));
+        let bytes = says.borrow().clone();
+        let is_kept = find(&bytes, b"content-length: ").is_some();
         // The gateway may have heard enough already.
         if stream.write_all(&bytes).await.is_err() || !is_kept {
             return;
