@@ -63,6 +63,8 @@ pub(crate) fn proxy(snapshot: &Path) -> anyhow::Result<Proxy> {
         &admin.to_string(),
         "--workers",
         "1",
+        "--drain-delay-seconds",
+        "0",
     ];
     Ok(Proxy {
         name: PROGRAM,
