@@ -1,6 +1,8 @@
 //! How this process logs: structured lines on standard error. Must never log a secret or a prompt; the
 //! types see to the first ([`weighbridge_snapshot::Redacted`]), the call sites to the second.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// The shape of a log line.
@@ -35,6 +37,7 @@ pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), LogFilterErro
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => lines.try_init(),
