@@ -28,7 +28,7 @@ use crate::worker::Worker;
 
 /// Whole answers up to here are read before the caller sees anything.
 const WHOLE_UP_TO_BYTES: usize = 64 << 10;
-/// A stream that has sent this much without an event that is content is taken to be content.
+/// A stream that has sent this much and said nothing yet is taken to have begun: memory is bounded.
 const HOLD_UP_TO_BYTES: usize = 1 << 20;
 /// How long an error's body may take: it only explains the status.
 const ERROR_BODY_LIMIT: Duration = Duration::from_secs(5);
@@ -355,6 +355,7 @@ async fn hold(
 ) -> Result<AcceptedBody, Failure> {
     let mut decoder = Decoder::new(HOLD_UP_TO_BYTES);
     let mut beginning = Vec::new();
+    let mut held = 0;
     let mut decided = None;
     loop {
         let mut decide = |event: Event<'_>| {
@@ -374,9 +375,12 @@ async fn hold(
         let Ok(piece) = frame.into_data() else {
             continue;
         };
-        let fed = decoder.feed(&piece, &mut decide);
-        decided = decided.or(fed.is_err().then_some(Step::Content));
+        let is_too_long = decoder.feed(&piece, &mut decide).is_err();
+        held += piece.len();
         beginning.push(piece);
+        if is_too_long || held > HOLD_UP_TO_BYTES {
+            decided = decided.or(Some(Step::Content));
+        }
         if let Some(step) = decided.take() {
             check(&step)?;
             break;

@@ -206,7 +206,7 @@ impl ProviderCells {
 }
 
 /// The words that a refusal before any Route is counted under: every code that such a fault can have.
-pub(crate) const REFUSALS: [&str; 10] = [
+pub(crate) const REFUSALS: [&str; 11] = [
     "invalid_api_key",
     "unknown_path",
     "method_not_allowed",
@@ -216,6 +216,7 @@ pub(crate) const REFUSALS: [&str; 10] = [
     "body_timeout",
     "body_cut",
     "model_not_found",
+    "unsupported_parameter",
     "gateway_overloaded",
 ];
 

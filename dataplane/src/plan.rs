@@ -48,11 +48,11 @@ pub(crate) struct Candidate {
 pub(crate) enum Reach {
     /// To the backend's next accounts, then on.
     Accounts,
-    /// To the backend's next accounts only: `failover.on` doesn't name the reason.
+    /// To the backend's next accounts only: `failover.reasons` doesn't name the reason.
     AccountsOnly,
     /// To other backends.
     Backends,
-    /// Nowhere: `failover.on` doesn't name the reason.
+    /// Nowhere: `failover.reasons` doesn't name the reason.
     Nowhere,
 }
 

@@ -1,3 +1,5 @@
+//! Documents, parsed: objects, broken ones, what stays.
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;

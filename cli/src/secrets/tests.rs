@@ -1,3 +1,5 @@
+//! Where secrets are found, in which order, and how a token is minted.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

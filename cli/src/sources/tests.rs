@@ -1,3 +1,5 @@
+//! Folders looked at again and again: edits, breakage, removal.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

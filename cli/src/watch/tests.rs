@@ -1,3 +1,5 @@
+//! Which events mean that something may have changed.
+
 use std::fs;
 
 use notify::event::{CreateKind, DataChange, RenameMode};
