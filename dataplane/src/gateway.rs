@@ -179,11 +179,14 @@ impl Gateway {
         );
         tokio::time::sleep(settings.drain_delay()).await;
         drop(self.acceptor);
-        let mut ended = Vec::new();
-        for worker in self.workers {
+        let (commands, ended): (Vec<_>, Vec<_>) = self
+            .workers
+            .into_iter()
+            .map(|worker| (worker.commands, worker.ended))
+            .unzip();
+        for commands in &commands {
             // A worker that has gone already has nothing to drain.
-            drop(worker.commands.send(Command::Drain));
-            ended.push(worker.ended);
+            drop(commands.send(Command::Drain));
         }
         let all = futures::future::join_all(ended);
         if tokio::time::timeout(settings.drain_limit(), all)
@@ -196,6 +199,8 @@ impl Gateway {
                 "the drain limit has passed: ending what still runs"
             );
         }
+        // Held until here: a worker to whom nobody can talk any more ends at once.
+        drop(commands);
         tracing::info!("drained");
     }
 }
