@@ -122,7 +122,7 @@ pub(crate) fn distribution<'a>(
     };
     let bounds = buckets.bounds.iter().map(|bound| as_f64(*bound) / scale);
     let counts: Vec<(f64, u64)> = bounds
-        .chain([f64::MAX])
+        .chain([f64::INFINITY])
         .enumerate()
         .map(|(place, bound)| (bound, total(place)))
         .collect();
@@ -168,7 +168,7 @@ mod tests {
         let sum = distribution(&TOKENS, &[&one, &other].into_iter());
         assert_eq!(sum.count, 4);
         assert_eq!(sum.buckets[..3], [(1.0, 1), (4.0, 2), (16.0, 0)]);
-        assert_eq!(sum.buckets.last(), Some(&(f64::MAX, 1)));
+        assert_eq!(sum.buckets.last(), Some(&(f64::INFINITY, 1)));
         assert!((sum.sum - (7.0 + f64::from(u32::MAX))).abs() < 1e-6);
     }
 
