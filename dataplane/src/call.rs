@@ -106,11 +106,16 @@ pub(crate) async fn read(
             .unwrap_or_default(),
         started,
         asked_before: headers::number(&head.headers, "x-stainless-retry-count").unwrap_or(0),
-        patience: headers::number(&head.headers, "x-stainless-read-timeout")
-            .map(|seconds: u32| Duration::from_secs(u64::from(seconds))),
+        patience: patience(&head.headers),
         headers: head.headers,
         _held: budget,
     })
+}
+
+/// The SDKs write the number as they were given it: `600`, `0.5`, `20.0`.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers::number(headers, "x-stainless-read-timeout")?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 async fn read_body(
