@@ -25,8 +25,8 @@ pub(crate) struct Candidates {
     chance: f64,
     /// Take accounts that are still ramping up: nothing else is left.
     takes_ramping: bool,
-    /// Embeddings of different models don't compare: after the first attempt only its model may serve.
-    pinned_model: Option<String>,
+    /// Embeddings of different models don't compare: those that may serve them. `None`: any model may.
+    comparable: Option<Vec<String>>,
 }
 
 /// Where a candidate leads.
@@ -57,7 +57,7 @@ impl Candidates {
         operation: Operation,
         (model, wildcard_from): (&str, usize),
     ) -> Self {
-        Self {
+        let mut candidates = Self {
             route,
             key,
             operation,
@@ -66,8 +66,12 @@ impl Candidates {
             now: Instant::now(),
             chance: fastrand::f64(),
             takes_ramping: false,
-            pinned_model: None,
+            comparable: None,
+        };
+        if operation == Operation::Embeddings {
+            candidates.comparable = candidates.first_models();
         }
+        candidates
     }
 
     /// Looks at the accounts as they are at `now`.
@@ -82,11 +86,10 @@ impl Candidates {
 
     /// After a first attempt: what it fixed for those that follow.
     pub(crate) fn pin(&mut self, candidate: Candidate) {
-        if self.operation == Operation::Embeddings && self.pinned_model.is_none() {
-            let model = self
-                .place(candidate)
-                .map(|place| self.upstream_model(place.backend).to_owned());
-            self.pinned_model = model;
+        if self.comparable.is_some() {
+            let place = self.place(candidate);
+            let model = place.map(|place| self.upstream_model(place.backend).to_owned());
+            self.comparable = model.map(|model| vec![model]);
         }
     }
 
@@ -143,17 +146,34 @@ impl Candidates {
         self.route.targets.get(target)?.backends.get(backend)
     }
 
+    /// The models of the first target that could ever serve this call: while its accounts rest, another
+    /// target's model is no substitute.
+    fn first_models(&self) -> Option<Vec<String>> {
+        let mut targets = self.route.targets.iter().map(|target| {
+            let able = target.backends.iter().filter(|one| self.could_serve(one));
+            able.map(|backend| self.upstream_model(backend).to_owned())
+                .collect::<Vec<_>>()
+        });
+        targets.find(|models| !models.is_empty())
+    }
+
+    /// Whether a backend has a share of such calls, resolvable or not, whatever the health of its accounts.
+    fn could_serve(&self, backend: &Backend) -> bool {
+        match backend.provider.as_deref() {
+            _ if !backend.is_weighted => false,
+            None => true,
+            Some(provider) => provider.is_unresolvable() || self.allowed(backend, provider) != 0,
+        }
+    }
+
     /// The accounts that may ever serve this call, whatever their health.
     fn allowed(&self, backend: &Backend, provider: &Provider) -> u64 {
         if !backend.is_weighted {
             return 0;
         }
         let model = self.upstream_model(backend);
-        if self
-            .pinned_model
-            .as_deref()
-            .is_some_and(|pinned| pinned != model)
-        {
+        let comparable = self.comparable.as_ref();
+        if comparable.is_some_and(|models| models.iter().all(|one| one != model)) {
             return 0;
         }
         let (operations, serving) = match &backend.model {
