@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use weighbridge_snapshot::FailoverReason;
 
 use crate::attempt::{Accepted, Attempt, Deadline};
 use crate::call::Call;
@@ -331,7 +332,12 @@ impl Walk {
     }
 
     fn with_failure(&self, failure: Failure, now: Instant) -> Last {
+        let prospects = self.candidates.prospects();
         let fault = match failure.cause {
+            // Others rest, and will be there: the caller shall know when.
+            Cause::Connect if prospects.recovers_at.is_some() => {
+                self.without_attempt(prospects, now)
+            }
             Cause::Connect => Fault::UpstreamConnect,
             Cause::Timeout { bound, limit } => Fault::UpstreamTimeout { bound, limit },
             Cause::BadAnswer => Fault::BadUpstreamAnswer,
@@ -341,10 +347,14 @@ impl Walk {
                     .map_or(Last::Fault(Fault::BadUpstreamAnswer), Last::Answer);
             }
             Cause::Refused(_) | Cause::Forbidden | Cause::RateLimited(_) => {
-                let prospects = self.candidates.prospects();
+                let may_move_on = self.candidates.route().failover;
+                let may_move_on = may_move_on.contains(FailoverReason::RateLimited);
                 match (prospects.recovers_at, failure.cause) {
                     (None, Cause::Refused(why)) => refused(why),
                     (None, Cause::Forbidden) => Fault::UpstreamAuth,
+                    (Some(at), Cause::RateLimited(_)) if !may_move_on => Fault::RateLimited {
+                        retry_after: at.saturating_duration_since(now),
+                    },
                     _ => self.without_attempt(prospects, now),
                 }
             }
