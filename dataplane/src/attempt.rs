@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, response};
 use tokio::time::timeout_at;
 
@@ -111,6 +111,8 @@ impl Attempt<'_> {
         }
         headers::for_caller(&mut head.headers);
         let body = if head.status.is_success() && is_event_stream(&head.headers) {
+            // Our own error event may have to be added: the length can't be promised.
+            head.headers.remove(CONTENT_LENGTH);
             hold(self.call.operation, exchange, deadline, idle_limit).await?
         } else {
             self.whole(&head, exchange, deadline, idle_limit).await?
@@ -243,7 +245,7 @@ impl Attempt<'_> {
             other => other,
         };
         headers::for_caller(&mut head.headers);
-        head.headers.remove(http::header::CONTENT_LENGTH);
+        head.headers.remove(CONTENT_LENGTH);
         Failure {
             cause,
             answer: (!body.is_empty()).then(|| {

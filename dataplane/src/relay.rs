@@ -73,6 +73,8 @@ struct Stream {
     partial: BytesMut,
     /// Part of an event has been passed on.
     is_mid_event: bool,
+    /// An error event of the provider's own has been passed on: it needs no second one.
+    has_told: bool,
 }
 
 impl Relay {
@@ -88,7 +90,7 @@ impl Relay {
         let ready = match &mut stream {
             Some(stream) => beginning
                 .into_iter()
-                .filter_map(|piece| stream.whole_events(piece))
+                .filter_map(|piece| stream.take(piece))
                 .collect(),
             None => beginning.into(),
         };
@@ -126,7 +128,7 @@ impl Relay {
                         self.take(piece);
                     }
                 }
-                Poll::Ready(Some(Err(_))) => self.break_off(Some(&Fault::BadUpstreamAnswer)),
+                Poll::Ready(Some(Err(_))) => self.cut(&Fault::BadUpstreamAnswer),
                 Poll::Ready(None) => self.end(),
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(context));
@@ -139,7 +141,7 @@ impl Relay {
     fn take(&mut self, piece: Bytes) {
         self.last_piece = Instant::now();
         let piece = match &mut self.stream {
-            Some(stream) => stream.whole_events(piece),
+            Some(stream) => stream.take(piece),
             None => Some(piece),
         };
         self.ready.extend(piece);
@@ -150,16 +152,27 @@ impl Relay {
         let Some(stream) = &mut self.stream else {
             return self.complete();
         };
-        if stream.watch.is_complete() {
-            let rest = std::mem::take(&mut stream.partial).freeze();
-            if !rest.is_empty() {
-                self.ready.push_back(rest);
-            }
-            return self.complete();
+        // vLLM says `[DONE]` after an error too.
+        if !stream.watch.is_complete() || stream.watch.error_seen() {
+            return self.break_off(&Fault::BadUpstreamAnswer);
         }
-        // An error event of the provider's own has been passed on: it needs no second one.
-        let has_told = stream.watch.error_seen();
-        self.break_off((!has_told).then_some(&Fault::BadUpstreamAnswer));
+        let rest = std::mem::take(&mut stream.partial).freeze();
+        if !rest.is_empty() {
+            self.ready.push_back(rest);
+        }
+        self.complete();
+    }
+
+    /// Nothing more comes. A stream that said all is whole even so.
+    fn cut(&mut self, fault: &Fault) {
+        let is_over = self.stream.as_ref().is_some_and(|stream| {
+            stream.watch.is_over() && !stream.watch.error_seen() && stream.partial.is_empty()
+        });
+        if is_over {
+            self.complete();
+        } else {
+            self.break_off(fault);
+        }
     }
 
     fn complete(&mut self) {
@@ -175,21 +188,18 @@ impl Relay {
         }
     }
 
-    fn break_off(&mut self, fault: Option<&Fault>) {
+    fn break_off(&mut self, fault: &Fault) {
         self.exchange = None;
         self.setting.recorder.finish(Outcome::Cut);
         self.count();
         tracing::warn!(
             provider = %self.setting.provider.name,
-            reason = fault.map_or("error event", Fault::code),
+            reason = fault.code(),
             "an answer broke off after it had begun"
         );
-        let event = match (&self.stream, fault) {
-            (Some(stream), Some(fault)) if !stream.is_mid_event => {
-                Some(fault.event(stream.framing))
-            }
-            _ => None,
-        };
+        let stream = self.stream.as_ref();
+        let stream = stream.filter(|stream| !stream.is_mid_event && !stream.has_told);
+        let event = stream.map(|stream| fault.event(stream.framing));
         let connection = Rc::clone(&self.setting.connection);
         self.closing = Some(Closing::new(event, connection));
     }
@@ -201,17 +211,17 @@ impl Relay {
         let idle = self.stream.as_ref().map(|stream| stream.idle);
         let idle_at = idle.map(|idle| self.last_piece + idle);
         if now >= deadline.at {
-            return self.break_off(Some(&Fault::UpstreamTimeout {
+            return self.cut(&Fault::UpstreamTimeout {
                 bound: deadline.bound,
                 limit: deadline.limit,
-            }));
+            });
         }
         match (idle, idle_at) {
             (Some(limit), Some(idle_at)) if now >= idle_at => {
-                self.break_off(Some(&Fault::UpstreamTimeout {
+                self.cut(&Fault::UpstreamTimeout {
                     bound: "timeouts.idle",
                     limit,
-                }));
+                });
             }
             (_, idle_at) => {
                 let until = idle_at.map_or(deadline.at, |idle_at| idle_at.min(deadline.at));
@@ -236,12 +246,20 @@ impl Stream {
             idle: setting.provider.timeouts.idle,
             partial: BytesMut::new(),
             is_mid_event: false,
+            has_told: false,
         }
+    }
+
+    /// Watches the next bytes, and returns what may go on.
+    fn take(&mut self, piece: Bytes) -> Option<Bytes> {
+        self.watch.feed(&piece);
+        let whole = self.whole_events(piece);
+        self.has_told |= self.watch.error_seen() && self.partial.is_empty();
+        whole
     }
 
     /// What of the bytes so far ends with an event's end; the rest waits for its own.
     fn whole_events(&mut self, piece: Bytes) -> Option<Bytes> {
-        self.watch.feed(&piece);
         if self.partial.is_empty() && ends_event(&piece) {
             self.is_mid_event = false;
             return Some(piece);
@@ -254,11 +272,14 @@ impl Stream {
             }
             None if self.is_mid_event || self.partial.len() > WHOLE_EVENT_UP_TO_BYTES => {
                 self.is_mid_event = true;
-                self.partial.split()
+                // A line's end stays here: with the next piece it may be the event's.
+                let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+                let end = self.partial.iter().rposition(|byte| !is_break(byte));
+                self.partial.split_to(end.map_or(0, |last| last + 1))
             }
             None => return None,
         };
-        Some(whole.freeze())
+        (!whole.is_empty()).then(|| whole.freeze())
     }
 }
 

@@ -117,6 +117,14 @@ impl Watch {
         self.findings.is_complete
     }
 
+    /// Whether nothing can follow: `[DONE]` or a final event, and it came last.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.kind {
+            Kind::Chunks { .. } => is_done(self.tail()),
+            Kind::Events { .. } => self.is_complete(),
+        }
+    }
+
     /// Whether the provider said that it failed.
     pub(crate) fn error_seen(&self) -> bool {
         self.findings.has_error
