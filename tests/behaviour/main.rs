@@ -2,8 +2,13 @@
 //! process, compiled resources, scripted providers. Each module is a promise, each test a sentence of it.
 //! Must never look inside the gateway: only what callers, providers and operators can see counts.
 
+// Tests through and through: what panics in a helper fails its test.
+#![cfg(test)]
+
+mod admin;
 mod bad_input;
 mod callers;
+mod drain;
 mod edits;
 mod failover;
 mod keys;

@@ -310,19 +310,19 @@ async fn hear(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Heard> {
     loop {
         if let Some(end) = find(buffer, b"\r\n\r\n") {
             let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
-            let mut heard = Heard {
+            let mut request = Heard {
                 head,
                 body: Bytes::new(),
             };
-            let length: usize = heard.all("content-length").concat().parse().unwrap_or(0);
+            let length: usize = request.all("content-length").concat().parse().unwrap_or(0);
             while buffer.len() < end + 4 + length {
                 if stream.read_buf(buffer).await.unwrap_or(0) == 0 {
                     return None;
                 }
             }
-            heard.body = Bytes::copy_from_slice(&buffer[end + 4..end + 4 + length]);
+            request.body = Bytes::copy_from_slice(&buffer[end + 4..end + 4 + length]);
             buffer.drain(..end + 4 + length);
-            return Some(heard);
+            return Some(request);
         }
         if stream.read_buf(buffer).await.unwrap_or(0) == 0 {
             return None;

@@ -159,13 +159,11 @@ impl Answer {
         let mut body = Vec::new();
         let mut is_whole = true;
         while let Some(frame) = incoming.frame().await {
-            match frame {
-                Ok(frame) => body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-                Err(_) => {
-                    is_whole = false;
-                    break;
-                }
-            }
+            let Ok(frame) = frame else {
+                is_whole = false;
+                break;
+            };
+            body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
         }
         Self {
             status: head.status,
@@ -232,16 +230,17 @@ pub(crate) fn chat_stream(model: &str) -> Value {
 /// A Provider over mock `index` whose accounts are `accounts` (name, weight), with keys `sk-NAME`; `spec` is further
 /// YAML of its spec, indented by two.
 pub(crate) fn provider(name: &str, index: usize, accounts: &[(&str, u32)], spec: &str) -> String {
-    let list: String = accounts
+    let list: Vec<String> = accounts
         .iter()
         .map(|(account, weight)| {
             format!("  - {{name: {account}, secretRef: {{name: {name}, key: {account}}}, weight: {weight}}}\n")
         })
         .collect();
-    let keys: String = accounts
+    let keys: Vec<String> = accounts
         .iter()
         .map(|(account, _)| format!("  {account}: sk-{account}\n"))
         .collect();
+    let (list, keys) = (list.concat(), keys.concat());
     format!(
         "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n{keys}\
          ---\napiVersion: weighbridge.dev/v1alpha1\nkind: Provider\nmetadata: {{name: {name}}}\n\
