@@ -44,17 +44,17 @@ fn asked(stack: &Stack, account: &str) -> u64 {
     stack.by_account(0).get(account).copied().unwrap_or(0)
 }
 
-/// Limits `bad-` with `limit`, and checks that it rests for at least `rest`.
+/// Limits `lame` with `limit`, and checks that it rests for at least `rest`.
 async fn rests(limit: &str, rest: Duration) {
-    let stack = Stack::start(1, &two_routes(&[("bad-", 3), ("good", 1)])).await;
-    stack.providers[0].script(Rule::always(fault(limit)).account("bad-"));
+    let stack = Stack::start(1, &two_routes(&[("lame", 3), ("good", 1)])).await;
+    stack.providers[0].script(Rule::always(fault(limit)).account("lame"));
     let limited_at = Instant::now();
-    call_until_asked(&stack, "bad-").await;
+    call_until_asked(&stack, "lame").await;
     calls_from_everywhere(&stack).await;
-    assert_eq!(asked(&stack, "bad-"), 1, "asked within its rest: {limit}");
+    assert_eq!(asked(&stack, "lame"), 1, "asked within its rest: {limit}");
 
     stack.providers[0].script(Script::default());
-    call_until_asked(&stack, "bad-").await;
+    call_until_asked(&stack, "lame").await;
     let rested = limited_at.elapsed();
     assert!(rested >= rest, "{limit}: back after {rested:?}");
 }
@@ -66,9 +66,15 @@ async fn a_limited_account_rests_as_long_as_its_provider_says_in_any_way() {
         rests("status=429,retry-after=2", seconds(2)),
         // A date has whole seconds: up to one is cut off.
         rests("status=429,retry-after-date=3s", seconds(2)),
-        rests("status=429,retry-after-ms=1500", Duration::from_millis(1500)),
+        rests(
+            "status=429,retry-after-ms=1500",
+            Duration::from_millis(1500)
+        ),
         rests("status=429,reset-requests=2s,reset-tokens=1s", seconds(2)),
-        rests("error=token-limit,reset-tokens=1s500ms", Duration::from_millis(1500)),
+        rests(
+            "error=token-limit,reset-tokens=1s500ms",
+            Duration::from_millis(1500)
+        ),
         rests("error=slow-down", seconds(5)),
         rests("status=429,retry-after=soon", seconds(5)),
         rests("status=200,error=rate-limit", seconds(5)),
@@ -78,8 +84,8 @@ async fn a_limited_account_rests_as_long_as_its_provider_says_in_any_way() {
 
 #[tokio::test]
 async fn the_call_that_meets_a_limit_is_served_by_another_account() {
-    let stack = Stack::start(1, &two_routes(&[("bad-", 1), ("good", 1)])).await;
-    stack.providers[0].script(Rule::always(fault("status=429,retry-after=60")).account("bad-"));
+    let stack = Stack::start(1, &two_routes(&[("lame", 1), ("good", 1)])).await;
+    stack.providers[0].script(Rule::always(fault("status=429,retry-after=60")).account("lame"));
     let bodies = ["chat", "chat"].map(chat_stream);
     for body in bodies {
         let answer = stack.post("/v1/chat/completions", &body).await;
@@ -87,7 +93,7 @@ async fn the_call_that_meets_a_limit_is_served_by_another_account() {
         assert!(answer.is_whole);
         assert_eq!(answer.header("x-weighbridge-account"), "good");
     }
-    assert_eq!(asked(&stack, "bad-"), 1);
+    assert_eq!(asked(&stack, "lame"), 1);
     assert_eq!(asked(&stack, "good"), 2);
 }
 
@@ -101,29 +107,33 @@ async fn an_account_that_is_refused_or_spent_is_out_for_all_later_calls() {
         "error=credit-balance",
         "status=200,error=insufficient-quota",
     ] {
-        let stack = Stack::start(1, &two_routes(&[("bad-", 3), ("good", 1)])).await;
-        stack.providers[0].script(Rule::always(fault(refusal)).account("bad-"));
+        let stack = Stack::start(1, &two_routes(&[("lame", 3), ("good", 1)])).await;
+        stack.providers[0].script(Rule::always(fault(refusal)).account("lame"));
         calls_from_everywhere(&stack).await;
-        let met_it = asked(&stack, "bad-");
+        let met_it = asked(&stack, "lame");
         assert!(met_it >= 1, "{refusal}");
         calls_from_everywhere(&stack).await;
-        assert_eq!(asked(&stack, "bad-"), met_it, "{refusal}");
+        assert_eq!(asked(&stack, "lame"), met_it, "{refusal}");
     }
 }
 
 #[tokio::test]
 async fn a_forbidden_model_is_out_on_that_account_and_no_other_model_is() {
-    let stack = Stack::start(1, &two_routes(&[("bad-", 1), ("good", 1)])).await;
-    let forbidden = Rule::always(fault("error=forbidden")).account("bad-");
+    let stack = Stack::start(1, &two_routes(&[("lame", 1), ("good", 1)])).await;
+    let forbidden = Rule::always(fault("error=forbidden")).account("lame");
     stack.providers[0].script(forbidden.model("gpt-5-mini"));
     for _ in 0..10 {
         assert_eq!(stack.chat("chat").await.status, 200);
     }
-    assert_eq!(asked(&stack, "bad-"), 1);
+    assert_eq!(asked(&stack, "lame"), 1);
     for _ in 0..10 {
         assert_eq!(stack.chat("other").await.status, 200);
     }
-    assert_eq!(asked(&stack, "bad-"), 6, "the other model has its share there");
+    assert_eq!(
+        asked(&stack, "lame"),
+        6,
+        "the other model has its share there"
+    );
 }
 
 #[tokio::test]
@@ -192,7 +202,9 @@ async fn calls_that_come_into_a_short_rest_wait_for_it_too() {
     stack.providers[0].script(limit);
     let first = stack.chat("chat");
     let later = async {
-        stack.providers[0].until(|seen| seen.by_status.contains_key(&429)).await;
+        stack.providers[0]
+            .until(|seen| seen.by_status.contains_key(&429))
+            .await;
         calls_from_everywhere(&stack).await;
     };
     let (first, ()) = tokio::join!(first, later);
@@ -266,7 +278,11 @@ async fn the_walk_over_accounts_is_not_bounded_by_retries_or_attempts() {
     let accounts: Vec<String> = (1..=8).map(|number| format!("key{number}")).collect();
     let accounts: Vec<(&str, u32)> = accounts.iter().map(|name| (name.as_str(), 1)).collect();
     let bounds = "  failover: {maxAttempts: 1}\n";
-    for refusal in ["status=429,retry-after=60", "error=invalid-key", "error=billing"] {
+    for refusal in [
+        "status=429,retry-after=60",
+        "error=invalid-key",
+        "error=billing",
+    ] {
         let resources = [
             provider("one", 0, &accounts, "  retry: {maxRetries: 0}\n"),
             route("chat", "chat", &(targets(&[&[("one", 1)]]) + bounds)),
@@ -278,19 +294,25 @@ async fn the_walk_over_accounts_is_not_bounded_by_retries_or_attempts() {
         let answer = stack.chat("chat").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("x-weighbridge-attempts"), "8");
-        assert!(stack.by_account(0).values().all(|seen| *seen == 1), "{refusal}");
+        assert!(
+            stack.by_account(0).values().all(|seen| *seen == 1),
+            "{refusal}"
+        );
         // The one that served is the only one left.
-        assert_eq!(stack.chat("chat").await.header("x-weighbridge-attempts"), "1");
+        assert_eq!(
+            stack.chat("chat").await.header("x-weighbridge-attempts"),
+            "1"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_edit_that_leaves_the_credential_alone_does_not_end_a_rest() {
-    let resources = two_routes(&[("bad-", 1), ("good", 1)]);
+    let resources = two_routes(&[("lame", 1), ("good", 1)]);
     let stack = Stack::start(1, &resources).await;
-    stack.providers[0].script(Rule::always(fault("status=429,retry-after=60")).account("bad-"));
-    call_until_asked(&stack, "bad-").await;
+    stack.providers[0].script(Rule::always(fault("status=429,retry-after=60")).account("lame"));
+    call_until_asked(&stack, "lame").await;
     stack.apply(&resources.replace("weight: 1}", "weight: 2}"));
     calls_from_everywhere(&stack).await;
-    assert_eq!(asked(&stack, "bad-"), 1);
+    assert_eq!(asked(&stack, "lame"), 1);
 }

@@ -21,17 +21,15 @@ async fn served(stack: &Stack, calls: usize, by: &str) -> Vec<String> {
 }
 
 /// Fails when some prefix of `served` strays from `weights` by a whole call or more.
-fn assert_within_one(served: &[String], weights: &[(&str, u32)]) {
-    let sum: u32 = weights.iter().map(|(_, weight)| weight).sum();
+fn assert_within_one(served: &[String], weights: &[(&str, u64)]) {
+    let sum: u64 = weights.iter().map(|(_, weight)| weight).sum();
     for (name, weight) in weights {
-        let mut count = 0.0;
-        for (index, one) in served.iter().enumerate() {
-            count += if one == name { 1.0 } else { 0.0 };
-            let share = f64::from(*weight) / f64::from(sum) * (index + 1) as f64;
+        let mut count = 0;
+        for (calls, one) in (1..).zip(served) {
+            count += u64::from(one == name);
             assert!(
-                (count - share).abs() < 1.0,
-                "{name} has {count} of {}, its share is {share}: {served:?}",
-                index + 1
+                (count * sum).abs_diff(calls * weight) < sum,
+                "{name} has {count} of {calls} and should have {weight}/{sum} of them: {served:?}"
             );
         }
     }
@@ -70,6 +68,7 @@ async fn every_prefix_of_calls_is_within_one_of_its_share() {
     ];
     let stack = Stack::start(1, &resources.concat()).await;
     let served = served(&stack, 800, "x-weighbridge-account").await;
+    let weights = weights.map(|(name, weight)| (name, u64::from(weight)));
     assert_within_one(&served, &weights);
 }
 
@@ -233,7 +232,7 @@ async fn the_share_of_a_cooling_account_goes_to_its_siblings_by_their_weights() 
     ];
     let stack = Stack::start(1, &resources.concat()).await;
     stack.providers[0].script(Rule::always(fault("status=429,retry-after=60")).account("sk-a"));
-    while stack.by_account(0).get("sk-a").is_none() {
+    while !stack.by_account(0).contains_key("sk-a") {
         served(&stack, 1, "x-weighbridge-account").await;
     }
     let served = served(&stack, 48, "x-weighbridge-account").await;
@@ -253,7 +252,7 @@ async fn a_recovered_account_gets_no_burst_and_grows_into_its_share() {
     let stack = Stack::start(1, &resources.concat()).await;
     let limit = Rule::always(fault("status=429,retry-after-ms=300")).account("limited");
     stack.providers[0].script(limit);
-    while stack.by_account(0).get("ited").is_none() {
+    while !stack.by_account(0).contains_key("ited") {
         served(&stack, 1, "x-weighbridge-account").await;
     }
     let back_at = Instant::now() + Duration::from_millis(300);
@@ -268,17 +267,17 @@ async fn a_recovered_account_gets_no_burst_and_grows_into_its_share() {
         let account = served(&stack, 1, "x-weighbridge-account").await.remove(0);
         ramp.push((since, account));
     }
-    let share = |from: u64, to: u64| {
-        let inside = ramp.iter().filter(|(since, _)| {
-            (Duration::from_secs(from)..Duration::from_secs(to)).contains(since)
-        });
-        let accounts: Vec<&String> = inside.map(|(_, account)| account).collect();
-        let limited = accounts.iter().filter(|account| **account == "limited");
-        limited.count() as f64 / accounts.len() as f64
+    let between = |from: u64, to: u64| {
+        let span = Duration::from_secs(from)..Duration::from_secs(to);
+        let inside = ramp.iter().filter(move |(since, _)| span.contains(since));
+        let limited = inside.clone().filter(|(_, account)| account == "limited");
+        (limited.count(), inside.count())
     };
-    // Expected are 0.07 and 0.43.
-    assert!(share(0, 3) < 0.25, "a burst: {}", share(0, 3));
-    assert!(share(7, 10) > 0.25, "no growth: {}", share(7, 10));
+    // Expected are 7 and 43 of a hundred.
+    let (early, all) = between(0, 3);
+    assert!(early * 4 < all, "a burst: {early} of {all}");
+    let (late, all) = between(7, 10);
+    assert!(late * 4 > all, "no growth: {late} of {all}");
     let longest = ramp.chunk_by(|left, right| left.1 == right.1);
     let longest = longest.filter(|run| run[0].1 == "limited").map(<[_]>::len);
     assert!(
