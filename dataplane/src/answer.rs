@@ -5,6 +5,7 @@
 //! fault. Must never fail on anything a server may send: what isn't understood is `None`.
 
 mod fault;
+mod glance;
 mod shape;
 
 use std::ops::Range;
@@ -52,6 +53,9 @@ pub(crate) enum Inspection {
 /// Looks at a whole answer, which came with a successful status. Tokens are taken by either of their
 /// names, whatever the operation: servers mix them.
 pub(crate) fn inspect(operation: Operation, bytes: &[u8]) -> Inspection {
+    if let Some(usage) = glance::glance(bytes) {
+        return Inspection::Good { usage: Some(usage) };
+    }
     let mut finds = Finds::default();
     let mut scanner = Scanner::new();
     let fed = scanner.feed(bytes, &mut finds);
@@ -87,7 +91,10 @@ pub(crate) fn error_of(status: u16, bytes: &[u8]) -> UpstreamError {
 
 /// Reads a `usage` object that was cut out of a stream; `None` when it names no tokens.
 pub(crate) fn usage_of(object: &[u8]) -> Option<Usage> {
-    let usage: UsageObject<'_> = serde_json::from_slice(object).ok()?;
+    usage(&serde_json::from_slice(object).ok()?)
+}
+
+fn usage(usage: &UsageObject<'_>) -> Option<Usage> {
     let first = |names: [Option<&RawValue>; 2]| {
         let mut found = names.into_iter().flatten();
         found.find_map(|raw| tokens(Some(raw.get().as_bytes())))

@@ -14,7 +14,7 @@ mod text;
 use std::ops::Range;
 
 use number::Number;
-use text::{Kept, Text};
+use text::{Kept, Text, is_printable_ascii};
 
 pub(crate) use text::unescape;
 
@@ -83,6 +83,8 @@ pub(crate) struct Scanner {
     before: usize,
     /// Where the string, number or literal being read begins.
     start: usize,
+    /// Whether all of the piece is printable ASCII: its strings need no look of their own.
+    is_plain: bool,
     /// Whether the string being read is a key.
     in_key: bool,
     /// Whether the value that comes, or is being read, shall be told.
@@ -128,6 +130,7 @@ impl Scanner {
             depth: 0,
             before: 0,
             start: 0,
+            is_plain: false,
             in_key: false,
             wanted: false,
             text: Text::default(),
@@ -145,6 +148,8 @@ impl Scanner {
     ) -> Result<(), V::Error> {
         let end = self.before + piece.len();
         let mut rest = piece;
+        // One pass over the whole piece costs a tenth of one over each of its strings.
+        self.is_plain = is_printable_ascii(piece);
         while let Some((byte, after)) = rest.split_first() {
             let offset = end - rest.len();
             rest = match self.state {
@@ -301,7 +306,7 @@ impl Scanner {
         offset: usize,
         visitor: &mut V,
     ) -> Result<&'a [u8], V::Error> {
-        let Some((last, after)) = self.text.read(rest, offset)? else {
+        let Some((last, after)) = self.text.read(rest, offset, self.is_plain)? else {
             if self.in_key || self.wanted {
                 self.kept.add(rest);
             }

@@ -43,6 +43,13 @@ fn usage_is_read_from_every_operation() {
 }
 
 #[test]
+fn the_usage_of_an_answer_with_several_is_the_outermost() {
+    let body = json!({"choices": [{"message": {"tool_calls": [{"arguments": {"usage": {"prompt_tokens": 1}}}]}}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 5}, "x_groq": {"usage": {"prompt_tokens": 7}}});
+    assert_eq!(look(Operation::ChatCompletions, &body), good(20, 5));
+}
+
+#[test]
 fn usage_that_is_missing_or_absurd_is_none() {
     for usage in [
         json!(null),

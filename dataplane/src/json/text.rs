@@ -52,11 +52,12 @@ impl Text {
     }
 
     /// Reads on up to the closing quote: what came before it and what comes after it; `None` when
-    /// the piece ends first.
+    /// the piece ends first. `is_plain`: the piece is known to be printable ASCII.
     pub(super) fn read<'a>(
         &mut self,
         piece: &'a [u8],
         offset: usize,
+        is_plain: bool,
     ) -> Result<Option<Parts<'a>>, Flaw> {
         let end = offset + piece.len();
         let mut rest = piece;
@@ -70,7 +71,7 @@ impl Text {
                 })?;
                 rest = after;
             }
-            let special = self.skip(rest, end)?;
+            let special = self.skip(rest, end, is_plain)?;
             match special.split_first() {
                 None => return Ok(None),
                 Some((b'"', after)) => {
@@ -87,10 +88,11 @@ impl Text {
     }
 
     /// Skips to the next quote or backslash, or the end of the piece, which lies at `end`.
-    fn skip<'a>(&mut self, rest: &'a [u8], end: usize) -> Result<&'a [u8], Flaw> {
+    fn skip<'a>(&mut self, rest: &'a [u8], end: usize, is_plain: bool) -> Result<&'a [u8], Flaw> {
         let mut left = rest;
-        if self.cut.len == 0 {
-            // Keys and most values are short: what follows costs more to begin.
+        if self.cut.len == 0 && !self.is_escaped {
+            // Keys and most values are short: what follows costs more to begin. Text with escapes in it
+            // is prose, and prose is long.
             for _ in 0..SHORT {
                 let Some(word) = left.first_chunk() else {
                     break;
@@ -110,7 +112,9 @@ impl Text {
         let (plain, special) = left
             .split_at_checked(at.unwrap_or(left.len()))
             .unwrap_or((left, &[]));
-        self.check(plain, end - left.len(), at.is_none())?;
+        if !is_plain || self.cut.len > 0 {
+            self.check(plain, end - left.len(), at.is_none())?;
+        }
         Ok(special)
     }
 
@@ -243,7 +247,7 @@ fn ordinary_bytes(word: [u8; 8]) -> usize {
 }
 
 /// Neither a control character nor a byte beyond ASCII: as signed numbers, both are below a space.
-fn is_printable_ascii(bytes: &[u8]) -> bool {
+pub(super) fn is_printable_ascii(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .fold(true, |all, byte| all & (byte.cast_signed() >= 0x20))
