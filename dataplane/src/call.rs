@@ -238,6 +238,38 @@ mod tests {
     }
 
     #[test]
+    fn escapes_in_a_models_name_are_undone_and_others_kept() {
+        for (path, expected) in [
+            ("/v1/models/a%20b", "a b"),
+            ("/v1/models/%C3%A9", "é"),
+            ("/v1/models/100%", "100%"),
+            ("/v1/models/%zz", "%zz"),
+            ("/v1/models/%FF", "\u{fffd}"),
+            ("/v1/models/a%252Fb", "a%2Fb"),
+            ("/v1/models//", "/"),
+        ] {
+            let found = asked(&Method::GET, path).unwrap();
+            assert_eq!(found, Asked::Model(expected.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_refused_with_the_one_that_is_allowed() {
+        for (method, path, expected) in [
+            (Method::GET, "/v1/embeddings", "POST"),
+            (Method::OPTIONS, "/v1/responses", "POST"),
+            (Method::PUT, "/v1/models", "GET"),
+            (Method::POST, "/v1/models/m", "GET"),
+        ] {
+            let fault = asked(&method, path).unwrap_err();
+            let Fault::MethodNotAllowed { allowed } = fault else {
+                panic!("{method} {path}: {fault:?}");
+            };
+            assert_eq!(allowed, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
     fn only_json_types_are_read() {
         let check = |value: &str| {
             let value = http::HeaderValue::from_str(value).unwrap();

@@ -277,9 +277,13 @@ impl Field for Candidates {
         let Some(place) = self.place(candidate) else {
             return false;
         };
-        let eligibility = self.eligibility(place.backend, place.account);
         let model = self.upstream_model(place.backend);
-        eligibility != Eligibility::Probe || place.account.health.claim_probe(model, self.now)
+        // It may have changed since it was drawn from: other calls look at the same account.
+        match self.eligibility(place.backend, place.account) {
+            Eligibility::Usable | Eligibility::RampingUp => true,
+            Eligibility::Probe => place.account.health.claim_probe(model, self.now),
+            Eligibility::CoolingDown(_) | Eligibility::Refused(..) => false,
+        }
     }
 }
 
@@ -291,3 +295,6 @@ fn members(mut mask: u64) -> impl Iterator<Item = usize> {
         Some(place)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ fn answer(value: &impl Serialize) -> Response<Bytes> {
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests;

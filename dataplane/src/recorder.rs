@@ -134,3 +134,6 @@ pub(crate) fn count_usage(provider: &Provider, worker: usize, usage: Usage) {
 fn micros_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

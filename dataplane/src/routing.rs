@@ -48,3 +48,6 @@ pub(crate) fn select(
         wildcard_from: model.len() - wildcard.len(),
     })
 }
+
+#[cfg(test)]
+mod tests;

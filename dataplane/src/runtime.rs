@@ -25,6 +25,8 @@ use crate::metrics::{AccountMetrics, ProviderMetrics, RouteMetrics};
 use crate::retry::RepeatBudget;
 
 mod build;
+#[cfg(test)]
+pub(crate) mod example;
 mod exclusive;
 
 /// What is in force.
