@@ -19,7 +19,7 @@ IMPATIENT_LANES = range(70, 80)
 ABSENT_LANES = range(80, 90)
 """Lanes from 90 on are left to tests that write their own files."""
 
-IMPATIENT = {"timeouts": {"connect": "500ms", "firstEvent": "500ms", "idle": "500ms", "request": "20s"}}
+IMPATIENT = {"timeouts": {"connect": "1s", "firstEvent": "1s", "idle": "1s", "request": "20s"}}
 POLL_SECONDS = 0.02
 NOBODY = "http://127.0.0.1:1"
 """Nothing listens there: connects are refused."""

@@ -26,7 +26,7 @@ def lane(stack: Stack) -> Iterator[Lane]:
 
 @pytest.fixture
 def impatient_lane(stack: Stack) -> Iterator[Lane]:
-    """A lane whose Providers have timeouts of half a second."""
+    """A lane whose Providers have timeouts of a second."""
     yield stack.lane(impatient=True)
     stack.heal()
 
