@@ -343,7 +343,7 @@ async fn nothing_that_a_caller_writes_becomes_a_label() {
 }
 
 #[tokio::test]
-async fn ten_thousand_keys_make_no_series() {
+async fn a_thousand_keys_make_no_series() {
     let few = Metrics::of(&Stack::start(1, &two_accounts()).await)
         .await
         .series();
