@@ -66,7 +66,10 @@ class Program:
             return "".join(self._lines)
 
     def await_line(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
-        """Wait for a line in which `pattern` is found, also one that was written before."""
+        """Wait for a line in which `pattern` is found, also one that was written before.
+
+        Without one the program is ended, and the error quotes what it wrote.
+        """
         seen = 0
 
         def find() -> re.Match[str] | bool:
@@ -82,6 +85,8 @@ class Program:
         if isinstance(found, re.Match):
             return found
         reason = "ended" if self._ended else f"has not within {seconds:.0f} s"
+        # Whoever was starting it will not come to end it.
+        self.kill()
         msg = f"{self.command} was to write {pattern!r} and {reason}; it wrote:\n{self.output()}"
         raise AssertionError(msg)
 
