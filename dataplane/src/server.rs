@@ -76,15 +76,12 @@ impl Server {
                         next += 1;
                         self.accept(next, stream, permit);
                     }
-                    Some(Command::Drain) => {
-                        is_draining = true;
-                        self.end_all();
-                    }
+                    Some(Command::Drain) => is_draining = true,
                     None => return,
                 },
                 _ = sweep.tick() => self.sweep(),
             }
-            if is_draining && self.connections.borrow().is_empty() {
+            if is_draining && self.is_drained() {
                 return;
             }
         }
@@ -109,11 +106,21 @@ impl Server {
         });
     }
 
-    fn end_all(&self) {
-        let connections: Vec<_> = self.connections.borrow().values().cloned().collect();
-        for connection in connections {
+    /// Ends what serves after its answer, and the idle connections last: closing one races with its next
+    /// request, and by then most callers have moved on. True when none is left.
+    fn is_drained(&self) -> bool {
+        let connections = self.connections.borrow();
+        let (busy, idle): (Vec<_>, Vec<_>) = connections
+            .values()
+            .partition(|connection| connection.activity().0 != Activity::Idle);
+        let is_last_word = busy.is_empty();
+        for connection in busy
+            .into_iter()
+            .chain(idle.into_iter().filter(|_| is_last_word))
+        {
             connection.end(End::Gracefully);
         }
+        connections.is_empty()
     }
 
     fn sweep(&self) {
