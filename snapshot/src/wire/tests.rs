@@ -39,9 +39,9 @@ fn provider() -> Provider {
         },
         timeouts: ProviderTimeouts {
             connect: Duration::from_secs(2),
-            first_event: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-            request: Duration::from_secs(600),
+            first_event: Duration::from_mins(1),
+            idle: Duration::from_mins(1),
+            request: Duration::from_mins(10),
         },
         models: vec![CatalogueModel {
             name: "gpt-5-mini".into(),
@@ -79,9 +79,9 @@ fn route() -> Route {
         failover: Failover {
             on: BTreeSet::from([FailoverReason::Connect, FailoverReason::RateLimited]),
             max_attempts: 6,
-            window: Duration::from_secs(120),
+            window: Duration::from_mins(2),
         },
-        request_timeout: Duration::from_secs(600),
+        request_timeout: Duration::from_mins(10),
     }
 }
 
