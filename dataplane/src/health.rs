@@ -13,8 +13,11 @@ use crate::cooldown::limited_for;
 const RAMP_UP: Duration = Duration::from_secs(10);
 /// How often one request may try whether a refused credential works again.
 const PROBE_EVERY: Duration = Duration::from_mins(5);
-/// Models remembered as refused on one account; beyond it the whole account is out.
+/// Models remembered as refused on one account. A wildcard Route lets callers invent names: beyond this
+/// the one whose probe is next is forgotten, and is then asked for and refused once more.
 const MAX_REFUSED_MODELS: usize = 64;
+/// How long after its probe fell due a refused model that nobody asks for is remembered.
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// Why a provider refuses a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,7 @@ struct Limited {
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     why: Refusal,
+    since: Instant,
     next_probe: Instant,
 }
 
@@ -77,6 +81,11 @@ impl Health {
         now: Instant,
         chance: impl FnOnce() -> f64,
     ) -> Eligibility {
+        self.look(Some(model), now, chance)
+    }
+
+    /// `None`: as regards no model in particular.
+    fn look(&self, model: Option<&str>, now: Instant, chance: impl FnOnce() -> f64) -> Eligibility {
         if !self.troubled.load(Ordering::Acquire) {
             return Eligibility::Usable;
         }
@@ -132,35 +141,42 @@ impl Health {
     /// 401, 402, quota: the account is out until its credential changes or a probe succeeds.
     pub(crate) fn on_refused(&self, now: Instant, why: Refusal) {
         let mut trouble = self.lock();
-        let next_probe = now + PROBE_EVERY;
-        trouble.refused = Some(Refused { why, next_probe });
+        trouble.refused = Some(Refused::new(why, now));
         self.settle(&trouble);
     }
 
-    /// 403: this model is out on this account, likewise.
+    /// 403: this model is out on this account, likewise. Never the account: whoever may name models at
+    /// will could then take it from everybody.
     pub(crate) fn on_model_refused(&self, model: &str, now: Instant) {
         let mut trouble = self.lock();
-        let refused = Refused {
-            why: Refusal::Auth,
-            next_probe: now + PROBE_EVERY,
-        };
-        if trouble.refused_models.len() < MAX_REFUSED_MODELS {
-            trouble.refused_models.insert(model.to_owned(), refused);
-        } else {
-            trouble.refused = Some(refused);
+        trouble.forget_models(now);
+        let models = &mut trouble.refused_models;
+        if models.len() >= MAX_REFUSED_MODELS && !models.contains_key(model) {
+            let next = models.iter().min_by_key(|(_, refused)| refused.next_probe);
+            if let Some(next) = next.map(|(name, _)| name.clone()) {
+                models.remove(&next);
+            }
         }
+        models.insert(model.to_owned(), Refused::new(Refusal::Auth, now));
         self.settle(&trouble);
     }
 
-    /// The provider took the request: what was refused works again.
-    pub(crate) fn on_accepted(&self, model: &str) {
+    /// The provider took a request that was sent at `asked_at`: what was refused before that works again.
+    /// An answer to a request that was under way already, when a refusal or a cool-down began, says
+    /// nothing about it.
+    pub(crate) fn on_accepted(&self, model: &str, asked_at: Instant) {
         if !self.troubled.load(Ordering::Acquire) {
             return;
         }
         let mut trouble = self.lock();
-        trouble.refused = None;
-        trouble.refused_models.remove(model);
-        if let Some(limited) = &mut trouble.limited {
+        trouble.refused.take_if(|refused| refused.since <= asked_at);
+        trouble
+            .refused_models
+            .retain(|name, refused| name != model || refused.since > asked_at);
+        trouble.forget_models(asked_at);
+        if let Some(limited) = &mut trouble.limited
+            && limited.until <= asked_at
+        {
             limited.in_a_row = 0;
         }
         self.settle(&trouble);
@@ -189,7 +205,7 @@ impl Health {
 
     /// A fixed view for metrics and dumps: the state as regards every model.
     pub(crate) fn state(&self, now: Instant) -> Eligibility {
-        self.eligibility("", now, || 0.0)
+        self.look(None, now, || 0.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Trouble> {
@@ -205,9 +221,25 @@ impl Health {
 }
 
 impl Trouble {
-    fn refusal(&self, model: &str) -> Option<Refused> {
+    fn refusal(&self, model: Option<&str>) -> Option<Refused> {
         self.refused
-            .or_else(|| self.refused_models.get(model).copied())
+            .or_else(|| self.refused_models.get(model?).copied())
+    }
+
+    /// Forgets the models that nobody has asked for since their probe fell due.
+    fn forget_models(&mut self, now: Instant) {
+        self.refused_models
+            .retain(|_, refused| now < refused.next_probe + FORGET_AFTER);
+    }
+}
+
+impl Refused {
+    fn new(why: Refusal, now: Instant) -> Self {
+        Self {
+            why,
+            since: now,
+            next_probe: now + PROBE_EVERY,
+        }
     }
 }
 
@@ -251,9 +283,19 @@ mod tests {
             now = until + SECOND;
         }
         assert_eq!(lengths, [5, 10, 20, 40, 60, 60]);
-        health.on_accepted("m");
+        health.on_accepted("m", now);
         now += 20 * SECOND;
         assert_eq!(health.on_limited(now, None), Some(now + 5 * SECOND));
+    }
+
+    #[test]
+    fn an_answer_to_a_request_under_way_is_no_success_after_the_cool_down() {
+        let (health, start) = (Health::default(), Instant::now());
+        let until = health.on_limited(start + SECOND, None).unwrap();
+        // Sent before the 429, and within the cool-down by a worker that hadn't heard of it.
+        health.on_accepted("m", start);
+        health.on_accepted("m", until - SECOND);
+        assert_eq!(health.on_limited(until, None), Some(until + 10 * SECOND));
     }
 
     #[test]
@@ -286,8 +328,27 @@ mod tests {
             eligibility(&health, probe_at),
             Eligibility::Refused(..)
         ));
-        health.on_accepted("m");
+        health.on_accepted("m", probe_at);
         assert_eq!(eligibility(&health, probe_at), Eligibility::Usable);
+    }
+
+    #[test]
+    fn an_answer_to_a_request_from_before_the_refusal_ends_none() {
+        let (health, start) = (Health::default(), Instant::now());
+        health.on_refused(start + SECOND, Refusal::Auth);
+        health.on_model_refused("m", start + SECOND);
+        health.on_accepted("m", start);
+        for model in ["m", "other"] {
+            let found = health.eligibility(model, start + SECOND, NEVER);
+            assert!(matches!(found, Eligibility::Refused(..)), "{found:?}");
+        }
+        // A probe that is refused in its turn begins the refusal anew.
+        let probe_at = start + 301 * SECOND;
+        assert!(health.claim_probe("m", probe_at));
+        health.on_refused(probe_at + 2 * SECOND, Refusal::Auth);
+        health.on_accepted("m", probe_at + SECOND);
+        let found = eligibility(&health, probe_at + 300 * SECOND);
+        assert!(matches!(found, Eligibility::Refused(..)), "{found:?}");
     }
 
     #[test]
@@ -303,19 +364,50 @@ mod tests {
             Eligibility::Usable
         );
         assert!(health.claim_probe("m", start + 300 * SECOND));
-        health.on_accepted("m");
+        health.on_accepted("m", start + 300 * SECOND);
         assert_eq!(eligibility(&health, start), Eligibility::Usable);
     }
 
     #[test]
-    fn very_many_forbidden_models_take_the_account_out() {
+    fn very_many_forbidden_models_leave_the_account_in_and_the_latest_out() {
         let (health, start) = (Health::default(), Instant::now());
-        for model in 0..=MAX_REFUSED_MODELS {
-            health.on_model_refused(&model.to_string(), start);
+        let many: Vec<(String, Instant)> = (0..200_u32)
+            .map(|place| (format!("invented-{place}"), start + SECOND * (place / 2)))
+            .collect();
+        for (model, at) in &many {
+            health.on_model_refused(model, *at);
+            // Once more, as by a probe: it takes no second place.
+            health.on_model_refused(model, *at);
         }
-        assert!(matches!(
-            eligibility(&health, start),
-            Eligibility::Refused(..)
-        ));
+        let now = start + 100 * SECOND;
+        assert_eq!(health.state(now), Eligibility::Usable);
+        assert_eq!(eligibility(&health, now), Eligibility::Usable);
+        let refused: Vec<bool> = many
+            .iter()
+            .map(|(model, _)| health.eligibility(model, now, NEVER) != Eligibility::Usable)
+            .collect();
+        let (forgotten, kept) = refused.split_at(200 - MAX_REFUSED_MODELS);
+        assert!(forgotten.iter().all(|refused| !refused));
+        assert!(kept.iter().all(|refused| *refused));
+    }
+
+    #[test]
+    fn a_forbidden_model_without_a_name_says_nothing_about_the_account() {
+        let (health, start) = (Health::default(), Instant::now());
+        health.on_model_refused("", start);
+        assert_eq!(health.state(start), Eligibility::Usable);
+    }
+
+    #[test]
+    fn a_forbidden_model_that_nobody_asks_for_is_forgotten_an_hour_after_its_probe() {
+        let (health, start) = (Health::default(), Instant::now());
+        health.on_model_refused("m", start);
+        let asked_for = |minutes: u32| {
+            let now = start + 60 * SECOND * minutes;
+            health.on_accepted("other", now);
+            eligibility(&health, now)
+        };
+        assert_eq!(asked_for(64), Eligibility::Probe);
+        assert_eq!(asked_for(65), Eligibility::Usable);
     }
 }

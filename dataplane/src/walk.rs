@@ -5,16 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weighbridge_snapshot::FailoverReason;
 
-use crate::attempt::{Accepted, Attempt, Deadline};
+use crate::attempt::{Accepted, AcceptedBody, Attempt, Deadline};
 use crate::call::Call;
 use crate::candidates::{Candidates, Prospects};
 use crate::failure::{Answer, Cause, Failure};
 use crate::fault::Fault;
 use crate::health::Refusal;
-use crate::plan::{Candidate, Plan};
+use crate::plan::{Candidate, Plan, Reach};
 use crate::recorder::AttemptRecord;
 use crate::retry;
 use crate::runtime::Provider;
@@ -50,8 +50,16 @@ pub(crate) struct Walk {
 
 /// An answer for the caller.
 pub(crate) struct Reply {
-    pub(crate) accepted: Accepted,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: AcceptedBody,
+    pub(crate) served: Served,
+}
+
+/// How a call was served.
+pub(crate) struct Served {
+    pub(crate) status: StatusCode,
     pub(crate) provider: Arc<Provider>,
+    /// The bound of the whole answer.
     pub(crate) deadline: Deadline,
     pub(crate) attempts: u32,
 }
@@ -139,8 +147,9 @@ impl Walk {
         }
         self.attempts += 1;
         let limit = provider.timeouts.request;
+        let asked_at = Instant::now();
         let deadline = self.deadline.min(Deadline {
-            at: Instant::now() + limit,
+            at: asked_at + limit,
             bound: "timeouts.request",
             limit,
         });
@@ -159,12 +168,12 @@ impl Walk {
         let result = attempt.run().await;
         match &result {
             Ok(_) => {
-                account.health.on_accepted(model);
+                account.health.on_accepted(model, asked_at);
                 record.finish(crate::metrics::AttemptOutcome::Answered);
             }
             Err(failure) => {
                 record.finish(failure.cause.outcome());
-                self.learn(&provider, candidate.account, failure.cause, model);
+                self.learn(&provider, candidate.account, failure, model);
             }
         }
         self.candidates.pin(candidate);
@@ -175,12 +184,13 @@ impl Walk {
     }
 
     /// What a failure says about the account, for all requests.
-    fn learn(&self, provider: &Provider, account: usize, cause: Cause, model: &str) {
+    fn learn(&self, provider: &Provider, account: usize, failure: &Failure, model: &str) {
         let Some(account) = provider.accounts.get(account) else {
             return;
         };
         let now = Instant::now();
         let (provider, name) = (&provider.name, &account.name);
+        let cause = failure.cause;
         match cause {
             Cause::RateLimited(stated) => {
                 let is_new = account.health.on_limited(now, stated);
@@ -204,7 +214,8 @@ impl Walk {
             | Cause::Overloaded
             | Cause::ServerError
             | Cause::BadAnswer => {
-                tracing::warn!(%provider, account = name, ?cause, "an attempt failed");
+                let error = failure.error.as_deref();
+                tracing::warn!(%provider, account = name, ?cause, error, "an attempt failed");
             }
         }
     }
@@ -273,6 +284,11 @@ impl Walk {
         self.waited += wait;
         tokio::time::sleep_until(until.into()).await;
         self.candidates.look_again(Instant::now());
+        let failover = self.candidates.route().failover;
+        let last = self.last.as_ref();
+        if last.is_some_and(|last| last.cause.reach(failover) == Reach::AccountsOnly) {
+            return self.draw(Plan::repeat);
+        }
         self.plan.restart();
         self.draw(Plan::first)
     }
@@ -291,10 +307,14 @@ impl Walk {
             headers.insert(ACCOUNT, account.header.clone());
         }
         Reply {
-            accepted,
-            provider,
-            deadline,
-            attempts: self.attempts,
+            headers: accepted.headers,
+            body: accepted.body,
+            served: Served {
+                status: accepted.status,
+                provider,
+                deadline,
+                attempts: self.attempts,
+            },
         }
     }
 
@@ -366,7 +386,11 @@ impl Walk {
 /// Adds what an answer says about its Route.
 pub(crate) fn name_route(headers: &mut HeaderMap, route: &HeaderValue, attempts: u32) {
     headers.insert(ROUTE, route.clone());
-    headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    let attempts = match attempts {
+        1 => HeaderValue::from_static("1"),
+        several => HeaderValue::from(several),
+    };
+    headers.insert(ATTEMPTS, attempts);
 }
 
 fn refused(why: Refusal) -> Fault {

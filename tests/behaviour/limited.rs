@@ -137,6 +137,43 @@ async fn a_forbidden_model_is_out_on_that_account_and_no_other_model_is() {
 }
 
 #[tokio::test]
+async fn names_that_a_caller_invents_take_no_account_out() {
+    let star = targets(&[&[("one", 1)]]).replace("gpt-5-mini", "\"*\"");
+    let resources = [
+        provider("one", 0, &[("only", 1)], ""),
+        route("star", "any/*", &star),
+        key("team", KEY),
+    ];
+    let stack = Stack::start(1, &resources.concat()).await;
+    let forbidden = Rule::always(fault("error=forbidden")).model("invented-*");
+    stack.providers[0].script(forbidden);
+    for number in 0..100 {
+        let answer = stack.chat(&format!("any/invented-{number}")).await;
+        assert_eq!(answer.code(), "upstream_auth", "{}", answer.text());
+    }
+    assert_eq!(stack.seen(0), 100);
+    assert_eq!(stack.chat("any/invented-99").await.status, 502);
+    assert_eq!(stack.seen(0), 100, "the last one is remembered");
+    assert_eq!(stack.chat("any/real").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_under_way_does_not_bring_a_refused_account_back() {
+    let stack = Stack::start(1, &two_routes(&[("only", 1)])).await;
+    stack.providers[0].script(Rule::always(fault("delay=300ms")));
+    let under_way = stack.chat("chat");
+    let meanwhile = async {
+        stack.providers[0].until(|seen| seen.requests == 1).await;
+        stack.providers[0].script(fault("error=invalid-key"));
+        assert_eq!(stack.chat("chat").await.code(), "upstream_auth");
+    };
+    let (under_way, ()) = tokio::join!(under_way, meanwhile);
+    assert_eq!(under_way.status, 200, "{}", under_way.text());
+    assert_eq!(stack.chat("chat").await.code(), "upstream_auth");
+    assert_eq!(stack.seen(0), 2);
+}
+
+#[tokio::test]
 async fn a_refusal_of_our_credential_is_never_the_callers() {
     for (refusal, code) in [
         ("error=invalid-key", "upstream_auth"),
