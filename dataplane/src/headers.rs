@@ -1,6 +1,6 @@
 //! Which headers cross the gateway. Everything does but what belongs to one hop (RFC 9110 §7.6.1), to a
-//! credential, or to a body that may be read on its way. Must never let a caller's key reach a provider
-//! or a provider's cookie reach a caller.
+//! credential or a session, to the network on this side, or to a body that may be read on its way. Must
+//! never let a caller's key or anybody's cookie cross.
 
 use std::str::FromStr;
 
@@ -82,16 +82,27 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Of a request: the hop's, the caller's credential, what is written anew, and what selects whom a
-/// credential with several organisations bills.
+/// What proxies before the gateway say about who calls and from where; some put tokens of a sign-on into
+/// `x-forwarded-*`.
+fn is_origin(name: &str) -> bool {
+    matches!(
+        name,
+        "forwarded" | "via" | "x-real-ip" | "cf-connecting-ip" | "true-client-ip"
+    ) || name.starts_with("x-forwarded-")
+}
+
+/// Of a request: the hop's, the caller's credential, its session with others in its domain, where it
+/// came from, what is written anew, and what selects whom a credential with several organisations bills.
 fn is_callers_own(name: &str) -> bool {
     is_hop_by_hop(name)
+        || is_origin(name)
         || matches!(
             name,
             "authorization"
                 | "x-api-key"
                 | "api-key"
                 | "x-goog-api-key"
+                | "cookie"
                 | "openai-organization"
                 | "openai-project"
                 | "host"
@@ -133,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_loses_its_hop_its_credential_and_nothing_else() {
+    fn a_request_loses_its_hop_its_credentials_its_origin_and_nothing_else() {
         let sent = crossing(&headers(&[
             ("host", "gateway"),
             ("authorization", "Bearer wb-1"),
@@ -141,6 +152,14 @@ mod tests {
             ("api-key", "wb-1"),
             ("x-goog-api-key", "wb-1"),
             ("openai-organization", "org"),
+            ("cookie", "sso=1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-access-token", "t"),
+            ("x-real-ip", "10.0.0.1"),
+            ("cf-connecting-ip", "10.0.0.1"),
+            ("true-client-ip", "10.0.0.1"),
+            ("via", "1.1 proxy"),
             ("connection", "close, x-hop"),
             ("x-hop", "1"),
             ("te", "trailers"),
@@ -150,10 +169,16 @@ mod tests {
             ("x-stainless-retry-count", "1"),
             ("x-weighbridge-on-loss", "Refuse"),
             ("x-future", "kept"),
+            ("x-forwarded", "kept"),
         ]));
         assert_eq!(
             names(&sent),
-            ["content-type", "x-future", "x-stainless-retry-count"]
+            [
+                "content-type",
+                "x-forwarded",
+                "x-future",
+                "x-stainless-retry-count"
+            ]
         );
     }
 

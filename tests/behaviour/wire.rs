@@ -258,6 +258,21 @@ async fn what_belongs_to_one_hop_stays_on_it() {
 }
 
 #[tokio::test]
+async fn nobodys_session_and_nobodys_address_reaches_a_provider() {
+    let body = chat("chat").to_string();
+    let bytes = head(&format!(
+        "Cookie: sso=private\r\ncookie: other=private\r\nforwarded: for=private\r\nX-Forwarded-For: private\r\n\
+         x-forwarded-host: private\r\nx-forwarded-access-token: private\r\nX-Real-IP: private\r\n\
+         cf-connecting-ip: private\r\ntrue-client-ip: private\r\nvia: 1.1 private\r\nx-kept: yes\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let heard = heard_of(bytes).await;
+    assert!(!heard.head.contains("private"), "{}", heard.head);
+    assert_eq!(heard.all("x-kept"), ["yes"]);
+}
+
+#[tokio::test]
 async fn a_connection_header_cannot_take_the_framing_or_the_credential_away() {
     let body = chat("chat").to_string();
     let bytes = head(&format!(
