@@ -53,9 +53,14 @@ pub(crate) enum Inspection {
 /// Looks at a whole answer, which came with a successful status. Tokens are taken by either of their
 /// names, whatever the operation: servers mix them.
 pub(crate) fn inspect(operation: Operation, bytes: &[u8]) -> Inspection {
-    if let Some(usage) = glance::glance(bytes) {
-        return Inspection::Good { usage: Some(usage) };
+    match glance::glance(bytes) {
+        Some(usage) => Inspection::Good { usage: Some(usage) },
+        None => inspect_thoroughly(operation, bytes),
     }
+}
+
+/// The same, with the structure read to its end: an answer that was cut is [`Inspection::Garbage`].
+pub(crate) fn inspect_thoroughly(operation: Operation, bytes: &[u8]) -> Inspection {
     let mut finds = Finds::default();
     let mut scanner = Scanner::new();
     let fed = scanner.feed(bytes, &mut finds);

@@ -8,18 +8,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, response};
 use tokio::time::timeout_at;
+use weighbridge_snapshot::Operation;
 
-use crate::answer::{Inspection, Usage, error_of, inspect};
+use crate::answer::{Inspection, Usage, error_of, inspect, inspect_thoroughly};
 use crate::call::Call;
 use crate::content::{Step, classify};
 use crate::cooldown::retry_after;
 use crate::failure::{Answer, Cause, Failure};
 use crate::headers;
 use crate::health::Refusal;
+use crate::pieces::Pieces;
 use crate::probe::json_string;
 use crate::runtime::{Account, Backend, Endpoint, Provider, UpstreamModel};
 use crate::sse::{Decoder, Event};
@@ -30,8 +32,8 @@ use crate::worker::Worker;
 const WHOLE_UP_TO_BYTES: usize = 64 << 10;
 /// A stream that has sent this much and said nothing yet is taken to have begun: memory is bounded.
 const HOLD_UP_TO_BYTES: usize = 1 << 20;
-/// How long an error's body may take: it only explains the status.
-const ERROR_BODY_LIMIT: Duration = Duration::from_secs(5);
+/// How long an error's body may take: it only explains the status, and the call waits to move on.
+const ERROR_BODY_LIMIT: Duration = Duration::from_millis(500);
 /// How long plain connections stay idle: servers on one's own pools close theirs after 5 s (Node,
 /// uvicorn, gunicorn), and using one in that moment costs a second connection.
 const PLAIN_IDLE: Duration = Duration::from_secs(4);
@@ -71,13 +73,17 @@ pub(crate) enum AcceptedBody {
     /// All of it.
     Whole { bytes: Bytes, usage: Option<Usage> },
     /// Its beginning; the rest is relayed.
-    Begun {
-        exchange: Exchange,
-        beginning: Vec<Bytes>,
-        /// Server-sent events, which must end with their terminal event.
-        is_stream: bool,
-        idle_limit: Duration,
-    },
+    Begun(Begun),
+}
+
+/// An answer that goes on.
+pub(crate) struct Begun {
+    pub(crate) exchange: Exchange,
+    pub(crate) beginning: Vec<Bytes>,
+    /// Server-sent events, which must end with their terminal event.
+    pub(crate) is_stream: bool,
+    /// How long the connection may stay idle afterwards.
+    pub(crate) idle_limit: Duration,
 }
 
 impl Deadline {
@@ -109,13 +115,15 @@ impl Attempt<'_> {
         if let Some(cause) = Cause::of_status(head.status) {
             return Err(self.refused(cause, head, exchange, idle_limit).await);
         }
+        let ends_itself = has_stated_end(&head.headers);
         headers::for_caller(&mut head.headers);
         let body = if head.status.is_success() && is_event_stream(&head.headers) {
             // Our own error event may have to be added: the length can't be promised.
             head.headers.remove(CONTENT_LENGTH);
             hold(self.call.operation, exchange, deadline, idle_limit).await?
         } else {
-            self.whole(&head, exchange, deadline, idle_limit).await?
+            let read = read_whole(exchange, deadline).await?;
+            self.whole(head.status, read, idle_limit, ends_itself)?
         };
         Ok(Accepted {
             status: head.status,
@@ -145,25 +153,24 @@ impl Attempt<'_> {
                 }
             }
         }
-        let link = self.connect().await?;
+        let link = self.connect(deadline).await?;
         match self.send(link, deadline).await? {
             Ok(response) => Ok(response),
-            Err(_) => Err(Failure::of(Cause::BadAnswer)),
+            Err(error) => Err(Failure::because(Cause::BadAnswer, error)),
         }
     }
 
-    async fn connect(&self) -> Result<Link, Failure> {
+    async fn connect(&self, deadline: Deadline) -> Result<Link, Failure> {
         self.worker.cells().connects.add(1);
-        let limit = self.provider.timeouts.connect;
-        let connected = self
+        let endpoint = &self.provider.endpoint;
+        let connecting = self
             .worker
             .connector
-            .connect(&self.provider.endpoint, limit);
-        connected.await.map_err(|error| {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(provider = %self.provider.name, error, "no connection");
-            Failure::of(Cause::Connect)
-        })
+            .connect(endpoint, self.provider.timeouts.connect);
+        let connected = timeout_at(deadline.at.into(), connecting).await;
+        connected
+            .map_err(|_| deadline.missed())?
+            .map_err(|error| Failure::because(Cause::Connect, error))
     }
 
     /// The inner error is a stale connection's.
@@ -176,11 +183,7 @@ impl Attempt<'_> {
             Err(_) => Err(deadline.missed()),
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(failure)) if failure.is_stale => Ok(Err(failure.error)),
-            Ok(Err(failure)) => {
-                let error: &dyn std::error::Error = &failure.error;
-                tracing::warn!(provider = %self.provider.name, error, "no answer that can be read");
-                Err(Failure::of(Cause::BadAnswer))
-            }
+            Ok(Err(failure)) => Err(Failure::because(Cause::BadAnswer, failure.error)),
         }
     }
 
@@ -248,6 +251,7 @@ impl Attempt<'_> {
         head.headers.remove(CONTENT_LENGTH);
         Failure {
             cause,
+            error: None,
             answer: (!body.is_empty()).then(|| {
                 Box::new(Answer {
                     status: head.status,
@@ -258,43 +262,32 @@ impl Attempt<'_> {
         }
     }
 
-    /// Reads a whole answer while it is small; a 200 that holds an error is one.
-    async fn whole(
+    /// A whole answer while it is small; a 200 that holds an error is a failure.
+    fn whole(
         &self,
-        head: &response::Parts,
-        exchange: Exchange,
-        deadline: Deadline,
+        status: StatusCode,
+        read: Read,
         idle_limit: Duration,
+        ends_itself: bool,
     ) -> Result<AcceptedBody, Failure> {
-        let (bytes, link) = match read_whole(exchange, deadline).await? {
+        let (bytes, link) = match read {
             Read::Whole(bytes, link) => (bytes, link),
             Read::Longer(beginning, exchange) => {
-                return Ok(AcceptedBody::Begun {
+                return Ok(AcceptedBody::Begun(Begun {
                     exchange,
                     beginning,
                     is_stream: false,
                     idle_limit,
-                });
+                }));
             }
         };
         self.keep(link, idle_limit);
-        let usage = if head.status.is_success() {
-            self.inspected(&bytes)?
+        let usage = if status.is_success() {
+            inspected(self.call.operation, &bytes, ends_itself)?
         } else {
             None
         };
         Ok(AcceptedBody::Whole { bytes, usage })
-    }
-
-    fn inspected(&self, bytes: &Bytes) -> Result<Option<Usage>, Failure> {
-        match inspect(self.call.operation, bytes) {
-            Inspection::Good { usage } => Ok(usage),
-            Inspection::Garbage => Err(Failure::of(Cause::BadAnswer)),
-            Inspection::Failed(error) => match Cause::of_error(&error) {
-                Some(cause) => Err(Failure::of(cause)),
-                None => Ok(None),
-            },
-        }
     }
 
     fn keep(&self, link: Option<Link>, idle_limit: Duration) {
@@ -307,6 +300,27 @@ impl Attempt<'_> {
     }
 }
 
+/// What a whole answer used; one that ends where its connection did is looked at to its last bracket.
+fn inspected(
+    operation: Operation,
+    bytes: &Bytes,
+    ends_itself: bool,
+) -> Result<Option<Usage>, Failure> {
+    let inspection = if ends_itself {
+        inspect(operation, bytes)
+    } else {
+        inspect_thoroughly(operation, bytes)
+    };
+    match inspection {
+        Inspection::Good { usage } => Ok(usage),
+        Inspection::Garbage => Err(Failure::of(Cause::BadAnswer)),
+        Inspection::Failed(error) => match Cause::of_error(&error) {
+            Some(cause) => Err(Failure::of(cause)),
+            None => Ok(None),
+        },
+    }
+}
+
 /// A body, read as far as it may be held.
 enum Read {
     /// To its end, with the connection when it can be used again.
@@ -316,48 +330,34 @@ enum Read {
 }
 
 async fn read_whole(mut exchange: Exchange, deadline: Deadline) -> Result<Read, Failure> {
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut length = 0;
+    let mut pieces = Pieces::default();
     loop {
         let frame = timeout_at(deadline.at.into(), exchange.frame()).await;
         match frame.map_err(|_| deadline.missed())? {
-            None => return Ok(Read::Whole(joined(pieces, length), exchange.into_idle())),
-            Some(Err(_)) => return Err(Failure::of(Cause::BadAnswer)),
+            None => return Ok(Read::Whole(pieces.joined(), exchange.into_idle())),
+            Some(Err(error)) => return Err(Failure::because(Cause::BadAnswer, error)),
             Some(Ok(frame)) => {
                 let Ok(piece) = frame.into_data() else {
                     continue; // trailers end here: HTTP/1.1 callers haven't asked for any
                 };
-                length += piece.len();
                 pieces.push(piece);
-                if length > WHOLE_UP_TO_BYTES {
-                    return Ok(Read::Longer(pieces, exchange));
+                if pieces.len() > WHOLE_UP_TO_BYTES {
+                    return Ok(Read::Longer(pieces.into_vec(), exchange));
                 }
             }
         }
     }
 }
 
-fn joined(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
-    if pieces.len() <= 1 {
-        return pieces.pop().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(length);
-    for piece in &pieces {
-        whole.extend_from_slice(piece);
-    }
-    whole.freeze()
-}
-
 /// Holds a stream until its first content: before it, a failure is the next attempt's business.
 async fn hold(
-    operation: weighbridge_snapshot::Operation,
+    operation: Operation,
     mut exchange: Exchange,
     deadline: Deadline,
     idle_limit: Duration,
 ) -> Result<AcceptedBody, Failure> {
     let mut decoder = Decoder::new(HOLD_UP_TO_BYTES);
-    let mut beginning = Vec::new();
-    let mut held = 0;
+    let mut beginning = Pieces::default();
     let mut decided = None;
     loop {
         let mut decide = |event: Event<'_>| {
@@ -373,14 +373,13 @@ async fn hold(
             check(&decided.ok_or_else(|| Failure::of(Cause::BadAnswer))?)?;
             break;
         };
-        let frame = frame.map_err(|_| Failure::of(Cause::BadAnswer))?;
+        let frame = frame.map_err(|error| Failure::because(Cause::BadAnswer, error))?;
         let Ok(piece) = frame.into_data() else {
             continue;
         };
         let is_too_long = decoder.feed(&piece, &mut decide).is_err();
-        held += piece.len();
         beginning.push(piece);
-        if is_too_long || held > HOLD_UP_TO_BYTES {
+        if is_too_long || beginning.len() > HOLD_UP_TO_BYTES {
             decided = decided.or(Some(Step::Content));
         }
         if let Some(step) = decided.take() {
@@ -388,12 +387,12 @@ async fn hold(
             break;
         }
     }
-    Ok(AcceptedBody::Begun {
+    Ok(AcceptedBody::Begun(Begun {
         exchange,
-        beginning,
+        beginning: beginning.into_vec(),
         is_stream: true,
         idle_limit,
-    })
+    }))
 }
 
 /// Whether a stream may go to the caller at its first event that says anything.
@@ -403,6 +402,11 @@ fn check(step: &Step) -> Result<(), Failure> {
         Step::Hold | Step::Content | Step::Terminal => None,
     };
     cause.map_or(Ok(()), |cause| Err(Failure::of(cause)))
+}
+
+/// Whether the answer's end is told by more than the end of its connection.
+fn has_stated_end(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

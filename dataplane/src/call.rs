@@ -12,6 +12,7 @@ use weighbridge_snapshot::Operation;
 
 use crate::fault::Fault;
 use crate::headers;
+use crate::pieces::Pieces;
 use crate::probe::{Facts, Probe};
 use crate::shared::{Held, Shared};
 
@@ -129,24 +130,23 @@ async fn read_body(
     }
     let mut held = shared.buffered.hold_nothing();
     let mut probe = Probe::new();
-    let mut pieces = Vec::with_capacity(1);
-    let mut length = 0_usize;
+    let mut pieces = Pieces::default();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| Fault::BodyCut)?.into_data() else {
             continue; // trailers mean nothing here
         };
-        length += piece.len();
-        if length > limit {
+        probe.feed(&piece).map_err(Fault::MalformedBody)?;
+        let size = piece.len();
+        pieces.push(piece);
+        if pieces.len() > limit {
             return Err(too_large);
         }
-        if length > UNCOUNTED_BYTES && !held.grow(piece.len()) {
+        if pieces.len() > UNCOUNTED_BYTES && !held.grow(size) {
             return Err(Fault::Overloaded);
         }
-        probe.feed(&piece).map_err(Fault::MalformedBody)?;
-        pieces.push(piece);
     }
     let facts = probe.finish().map_err(Fault::MalformedBody)?;
-    Ok((pieces, facts, held))
+    Ok((pieces.into_vec(), facts, held))
 }
 
 /// JSON by its type; a request without any is taken at its bytes.

@@ -19,6 +19,8 @@ pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// The provider's own words, when it had any; the caller gets them if nothing else serves.
     pub(crate) answer: Option<Box<Answer>>,
+    /// What went wrong below, for the log.
+    pub(crate) error: Option<Box<dyn std::error::Error>>,
 }
 
 /// Why it failed.
@@ -59,6 +61,15 @@ impl Failure {
         Self {
             cause,
             answer: None,
+            error: None,
+        }
+    }
+
+    /// The same with what went wrong below.
+    pub(crate) fn because(cause: Cause, error: impl std::error::Error + 'static) -> Self {
+        Self {
+            error: Some(Box::new(error)),
+            ..Self::of(cause)
         }
     }
 }

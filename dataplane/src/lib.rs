@@ -24,6 +24,7 @@ mod json;
 mod logging;
 mod metrics;
 mod models;
+mod pieces;
 mod plan;
 mod probe;
 mod recorder;

@@ -17,7 +17,7 @@ use memchr::memmem;
 use tokio::time::Sleep;
 use weighbridge_snapshot::Operation;
 
-use crate::attempt::Deadline;
+use crate::attempt::{Begun, Deadline};
 use crate::closing::Closing;
 use crate::connection::Connection;
 use crate::content::Watch;
@@ -45,8 +45,6 @@ pub(crate) struct Setting {
     pub(crate) recorder: Recorder,
     /// The bound of the whole answer.
     pub(crate) deadline: Deadline,
-    /// How long the upstream connection may stay idle afterwards.
-    pub(crate) idle_limit: Duration,
     /// Outcome by status, when nothing breaks.
     pub(crate) outcome: Outcome,
 }
@@ -56,9 +54,13 @@ pub(crate) struct Relay {
     setting: Setting,
     /// `None` once the upstream's part is over.
     exchange: Option<Exchange>,
+    /// How long its connection may stay idle afterwards.
+    idle_limit: Duration,
     /// Pieces that were held back and may go now.
     ready: VecDeque<Bytes>,
-    /// What is known of the stream; `None`: not a stream.
+    /// Reads what was used, and of a stream whether it said all.
+    watch: Watch,
+    /// `None`: not a stream.
     stream: Option<Stream>,
     timer: Pin<Box<Sleep>>,
     last_piece: Instant,
@@ -66,7 +68,6 @@ pub(crate) struct Relay {
 }
 
 struct Stream {
-    watch: Watch,
     framing: EventFraming,
     idle: Duration,
     /// The beginning of an event whose end hasn't come yet.
@@ -79,32 +80,25 @@ struct Stream {
 
 impl Relay {
     /// Begins with what was held back.
-    pub(crate) fn new(
-        setting: Setting,
-        exchange: Exchange,
-        beginning: Vec<Bytes>,
-        is_stream: bool,
-    ) -> Self {
-        let now = Instant::now();
-        let mut stream = is_stream.then(|| Stream::new(&setting));
-        let ready = match &mut stream {
-            Some(stream) => beginning
-                .into_iter()
-                .filter_map(|piece| stream.take(piece))
-                .collect(),
-            None => beginning.into(),
-        };
-        let first = stream.as_ref().map(|stream| now + stream.idle);
-        let until = first.map_or(setting.deadline.at, |idle| idle.min(setting.deadline.at));
-        Self {
+    pub(crate) fn new(setting: Setting, begun: Begun) -> Self {
+        let stream = begun.is_stream.then(|| Stream::new(&setting));
+        let idle_at = stream.as_ref().map(|stream| Instant::now() + stream.idle);
+        let until = idle_at.map_or(setting.deadline.at, |idle| idle.min(setting.deadline.at));
+        let mut relay = Self {
+            watch: Watch::new(setting.operation),
             setting,
-            exchange: Some(exchange),
-            ready,
+            exchange: Some(begun.exchange),
+            idle_limit: begun.idle_limit,
+            ready: VecDeque::with_capacity(begun.beginning.len()),
             stream,
             timer: Box::pin(tokio::time::sleep_until(until.into())),
-            last_piece: now,
+            last_piece: Instant::now(),
             closing: None,
+        };
+        for piece in begun.beginning {
+            relay.take(piece);
         }
+        relay
     }
 
     /// The next piece for the caller.
@@ -124,8 +118,13 @@ impl Relay {
             };
             match exchange.poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    let is_last = exchange.is_end();
                     if let Ok(piece) = frame.into_data() {
                         self.take(piece);
+                    }
+                    if is_last {
+                        // hyper doesn't ask for more once the promised length is out.
+                        self.end();
                     }
                 }
                 Poll::Ready(Some(Err(_))) => self.cut(&Fault::BadUpstreamAnswer),
@@ -140,8 +139,9 @@ impl Relay {
 
     fn take(&mut self, piece: Bytes) {
         self.last_piece = Instant::now();
+        self.watch.feed(&piece);
         let piece = match &mut self.stream {
-            Some(stream) => stream.take(piece),
+            Some(stream) => stream.take(piece, self.watch.error_seen()),
             None => Some(piece),
         };
         self.ready.extend(piece);
@@ -153,7 +153,7 @@ impl Relay {
             return self.complete();
         };
         // vLLM says `[DONE]` after an error too.
-        if !stream.watch.is_complete() || stream.watch.error_seen() {
+        if !self.watch.is_complete() || self.watch.error_seen() {
             return self.break_off(&Fault::BadUpstreamAnswer);
         }
         let rest = std::mem::take(&mut stream.partial).freeze();
@@ -165,14 +165,18 @@ impl Relay {
 
     /// Nothing more comes. A stream that said all is whole even so.
     fn cut(&mut self, fault: &Fault) {
-        let is_over = self.stream.as_ref().is_some_and(|stream| {
-            stream.watch.is_over() && !stream.watch.error_seen() && stream.partial.is_empty()
-        });
-        if is_over {
+        if self.has_said_all() {
             self.complete();
         } else {
             self.break_off(fault);
         }
+    }
+
+    fn has_said_all(&self) -> bool {
+        let is_whole = |stream: &Stream| stream.partial.is_empty();
+        self.stream.as_ref().is_some_and(is_whole)
+            && self.watch.is_over()
+            && !self.watch.error_seen()
     }
 
     fn complete(&mut self) {
@@ -183,7 +187,7 @@ impl Relay {
                 self.setting.provider.endpoint.id,
                 link,
                 Instant::now(),
-                self.setting.idle_limit,
+                self.idle_limit,
             );
         }
     }
@@ -231,9 +235,21 @@ impl Relay {
     }
 
     fn count(&self) {
-        let usage = self.stream.as_ref().and_then(|stream| stream.watch.usage());
-        if let Some(usage) = usage {
+        if let Some(usage) = self.watch.usage() {
             count_usage(&self.setting.provider, self.setting.worker.id, usage);
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// A caller that leaves after the last event has had all.
+    fn drop(&mut self) {
+        if self.exchange.is_some() {
+            if self.has_said_all() {
+                self.complete();
+            } else {
+                self.count();
+            }
         }
     }
 }
@@ -241,7 +257,6 @@ impl Relay {
 impl Stream {
     fn new(setting: &Setting) -> Self {
         Self {
-            watch: Watch::new(setting.operation),
             framing: framing(setting.operation),
             idle: setting.provider.timeouts.idle,
             partial: BytesMut::new(),
@@ -250,11 +265,11 @@ impl Stream {
         }
     }
 
-    /// Watches the next bytes, and returns what may go on.
-    fn take(&mut self, piece: Bytes) -> Option<Bytes> {
-        self.watch.feed(&piece);
+    /// Takes the next bytes, and returns what may go on; `has_error`: they, or those before, hold an
+    /// error event.
+    fn take(&mut self, piece: Bytes, has_error: bool) -> Option<Bytes> {
         let whole = self.whole_events(piece);
-        self.has_told |= self.watch.error_seen() && self.partial.is_empty();
+        self.has_told |= has_error && self.partial.is_empty();
         whole
     }
 
@@ -293,15 +308,16 @@ pub(crate) fn framing(operation: Operation) -> EventFraming {
     }
 }
 
+/// A line's end and an empty line, however each ends; CR LF CR LF ends with the second.
+const BLANK: [&[u8]; 3] = [b"\n\n", b"\n\r\n", b"\r\r"];
+
 fn ends_event(bytes: &[u8]) -> bool {
-    [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"]
-        .iter()
-        .any(|blank| bytes.ends_with(blank))
+    BLANK.iter().any(|blank| bytes.ends_with(blank))
 }
 
 /// Where the last whole event ends.
 fn last_event_end(bytes: &[u8]) -> Option<usize> {
-    [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"]
+    BLANK
         .iter()
         .filter_map(|blank| Some(memmem::rfind(bytes, blank)? + blank.len()))
         .max()
@@ -313,9 +329,10 @@ mod tests {
 
     #[test]
     fn the_last_event_ends_after_its_blank_line_whatever_the_line_ends() {
-        let cases: [(&[u8], Option<usize>); 6] = [
+        let cases: [(&[u8], Option<usize>); 7] = [
             (b"data: 1\n\ndata: 2", Some(9)),
             (b"data: 1\r\n\r\ndata: 2\r\n", Some(11)),
+            (b"data: 1\n\r\ndata: 2\r\n", Some(10)),
             (b"data: 1\r\rdata: 2", Some(9)),
             (b"data: 1\n\ndata: 2\n\n", Some(18)),
             (b"data: 1\n", None),

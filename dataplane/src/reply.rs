@@ -13,14 +13,14 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use weighbridge_snapshot::Operation;
 
-use crate::attempt::AcceptedBody;
+use crate::attempt::{AcceptedBody, Begun};
 use crate::closing::Closing;
 use crate::connection::{Activity, Connection};
 use crate::fault::Fault;
 use crate::metrics::Outcome;
 use crate::recorder::Recorder;
 use crate::relay::{BrokenOff, Relay, Setting, framing};
-use crate::walk::{Last, Reply, Unserved};
+use crate::walk::{Last, Reply, Served, Unserved};
 use crate::worker::Worker;
 
 /// How long a stream may be silent before headers, and then keep-alives, go out: shorter than the idle
@@ -92,32 +92,21 @@ impl ReplyBody {
 
 impl Ongoing {
     /// Begins to relay an answer.
-    pub(crate) fn relay(self, reply: Reply) -> Result<Relay, (Self, Bytes)> {
-        let (exchange, beginning, is_stream, idle_limit) = match reply.accepted.body {
-            AcceptedBody::Whole { bytes, .. } => return Err((self, bytes)),
-            AcceptedBody::Begun {
-                exchange,
-                beginning,
-                is_stream,
-                idle_limit,
-            } => (exchange, beginning, is_stream, idle_limit),
-        };
-        let mut recorder = self.recorder;
-        recorder.set_attempts(reply.attempts);
-        if is_stream {
-            recorder.first_content();
+    pub(crate) fn relay(mut self, begun: Begun, served: Served) -> Relay {
+        self.recorder.set_attempts(served.attempts);
+        if begun.is_stream {
+            self.recorder.first_content();
         }
         let setting = Setting {
             worker: self.worker,
             connection: self.connection,
-            provider: reply.provider,
+            provider: served.provider,
             operation: self.operation,
-            recorder,
-            deadline: reply.deadline,
-            idle_limit,
-            outcome: Outcome::of_status(reply.accepted.status.as_u16()),
+            recorder: self.recorder,
+            deadline: served.deadline,
+            outcome: Outcome::of_status(served.status.as_u16()),
         };
-        Ok(Relay::new(setting, exchange, beginning, is_stream))
+        Relay::new(setting, begun)
     }
 
     fn close(mut self, fault: &Fault, attempts: u32) -> Kind {
@@ -141,14 +130,20 @@ impl Waiting {
 
     fn become_answer(self, walked: Result<Reply, Unserved>) -> Kind {
         match walked {
-            Ok(reply) => {
-                let attempts = reply.attempts;
-                match self.call.relay(reply) {
-                    Ok(relay) => Kind::Relayed(Box::new(relay)),
-                    // Not a stream after all, and the headers of one are out.
-                    Err((call, _)) => call.close(&Fault::BadUpstreamAnswer, attempts),
+            Ok(Reply { body, served, .. }) => match body {
+                AcceptedBody::Begun(begun) if begun.is_stream => {
+                    Kind::Relayed(Box::new(self.call.relay(begun, served)))
                 }
-            }
+                // Not a stream after all, and the headers of one are out.
+                _ if served.status.is_success() => {
+                    self.call.close(&Fault::BadUpstreamAnswer, served.attempts)
+                }
+                _ => {
+                    let status = served.status.as_u16();
+                    self.call
+                        .close(&Fault::UpstreamFailed { status }, served.attempts)
+                }
+            },
             Err(unserved) => {
                 let fault = match unserved.what {
                     Last::Fault(fault) => fault,

@@ -21,6 +21,7 @@ use crate::models;
 use crate::recorder::{Recorder, count_usage};
 use crate::reply::{KEEP_ALIVE_EVERY, Ongoing, ReplyBody, Walking};
 use crate::routing::{self, Selected};
+use crate::runtime::Key;
 use crate::walk::{Last, Reply, Unserved, Walk, name_route};
 use crate::worker::Worker;
 
@@ -59,7 +60,7 @@ async fn answer(
         Asked::Models => with_key(worker, &digest, |key| Ok(models::list(key))),
         Asked::Model(name) => with_key(worker, &digest, |key| models::one(key, name)),
         Asked::Operation(operation) => {
-            with_key(worker, &digest, |_| Ok(Response::default()))?;
+            with_key(worker, &digest, |_| Ok(()))?;
             let call = call::read(operation, head, body, &worker.shared).await?;
             return serve_call(worker, connection, call, &digest).await;
         }
@@ -67,12 +68,13 @@ async fn answer(
     .map(|response| whole(response, connection))
 }
 
-fn with_key(
+/// Looks at the key, when it may be used now.
+fn with_key<R>(
     worker: &Worker,
     digest: &TokenDigest,
-    respond: impl FnOnce(&crate::runtime::Key) -> Result<Response<Bytes>, Fault>,
-) -> Result<Response<Bytes>, Fault> {
-    worker.with_runtime(|runtime| respond(auth::identify(runtime, digest)?))
+    look: impl FnOnce(&Key) -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    worker.with_runtime(|runtime| look(auth::identify(runtime, digest)?))
 }
 
 async fn serve_call(
@@ -118,22 +120,21 @@ fn finished(ongoing: Ongoing, walked: Result<Reply, Unserved>) -> Response<Reply
     }
 }
 
-fn served(mut ongoing: Ongoing, mut reply: Reply) -> Response<ReplyBody> {
-    let status = reply.accepted.status;
-    let headers = std::mem::take(&mut reply.accepted.headers);
-    if let AcceptedBody::Whole {
-        usage: Some(usage), ..
-    } = &reply.accepted.body
-    {
-        count_usage(&reply.provider, ongoing.worker.id, *usage);
-    }
+fn served(mut ongoing: Ongoing, reply: Reply) -> Response<ReplyBody> {
+    let Reply {
+        headers,
+        body,
+        served,
+    } = reply;
+    let status = served.status;
     let connection = Rc::clone(&ongoing.connection);
-    let attempts = reply.attempts;
-    let body = match ongoing.relay(reply) {
-        Ok(relay) => ReplyBody::relayed(relay, &connection),
-        Err((returned, bytes)) => {
-            ongoing = returned;
-            ongoing.recorder.set_attempts(attempts);
+    let body = match body {
+        AcceptedBody::Begun(begun) => ReplyBody::relayed(ongoing.relay(begun, served), &connection),
+        AcceptedBody::Whole { bytes, usage } => {
+            if let Some(usage) = usage {
+                count_usage(&served.provider, ongoing.worker.id, usage);
+            }
+            ongoing.recorder.set_attempts(served.attempts);
             ongoing.recorder.finish(Outcome::of_status(status.as_u16()));
             ReplyBody::whole(bytes, &connection)
         }

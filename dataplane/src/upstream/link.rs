@@ -107,6 +107,11 @@ impl Exchange {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
+    /// Whether the body's promised length has been read.
+    pub(crate) fn is_end(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// The next piece of the body.
     pub(crate) async fn frame(&mut self) -> Option<hyper::Result<Frame<Bytes>>> {
         poll_fn(|context| self.poll_frame(context)).await
@@ -143,7 +148,11 @@ fn is_closed(error: &hyper::Error) -> bool {
         || io.is_some_and(|io| {
             matches!(
                 io.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+                ErrorKind::ConnectionReset
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::ConnectionAborted
+                    // TLS that ended without close_notify.
+                    | ErrorKind::UnexpectedEof
             )
         })
 }

@@ -21,28 +21,29 @@ pub(crate) struct RequestBody {
 impl RequestBody {
     /// The pieces of `body` with the bytes at `place` replaced by `replacement`.
     pub(crate) fn spliced(body: &[Bytes], place: &Range<usize>, replacement: &Bytes) -> Self {
-        let length: usize = body.iter().map(Bytes::len).sum();
-        let mut pieces = Vec::with_capacity(body.len() + 2);
-        pieces.extend(cut(body, 0..place.start));
-        pieces.push(replacement.clone());
-        pieces.extend(cut(body, place.end..length));
-        Self::of(pieces)
+        let given: usize = body.iter().map(Bytes::len).sum();
+        let length = given - place.len() + replacement.len();
+        let parts = cut(body, 0..place.start)
+            .chain([(replacement, 0..replacement.len())])
+            .chain(cut(body, place.end..given));
+        let pieces = if length <= COPY_UP_TO_BYTES {
+            let mut joined = BytesMut::with_capacity(length);
+            for (piece, range) in parts {
+                joined.extend_from_slice(piece.get(range).unwrap_or_default());
+            }
+            vec![joined.freeze()]
+        } else {
+            parts.map(|(piece, range)| piece.slice(range)).collect()
+        };
+        Self::of(pieces, length)
     }
 
     /// The pieces of `body` as they are.
     pub(crate) fn whole(body: &[Bytes]) -> Self {
-        Self::of(body.to_vec())
+        Self::of(body.to_vec(), body.iter().map(Bytes::len).sum())
     }
 
-    fn of(mut pieces: Vec<Bytes>) -> Self {
-        let length: usize = pieces.iter().map(Bytes::len).sum();
-        if length <= COPY_UP_TO_BYTES && pieces.len() > 1 {
-            let mut joined = BytesMut::with_capacity(length);
-            for piece in pieces.drain(..) {
-                joined.extend_from_slice(&piece);
-            }
-            pieces.push(joined.freeze());
-        }
+    fn of(pieces: Vec<Bytes>, length: usize) -> Self {
         Self {
             pieces: pieces.into_iter(),
             left: length as u64,
@@ -50,15 +51,15 @@ impl RequestBody {
     }
 }
 
-/// The part of the joined pieces that lies in `range`.
-fn cut(body: &[Bytes], range: Range<usize>) -> impl Iterator<Item = Bytes> {
+/// The parts of the pieces that lie in `range` of the whole, each in its piece.
+fn cut(body: &[Bytes], range: Range<usize>) -> impl Iterator<Item = (&Bytes, Range<usize>)> {
     let mut start = 0;
     body.iter().filter_map(move |piece| {
         let begins = start;
         start += piece.len();
         let from = range.start.clamp(begins, start);
         let to = range.end.clamp(begins, start);
-        (from < to).then(|| piece.slice(from - begins..to - begins))
+        (from < to).then(|| (piece, from - begins..to - begins))
     })
 }
 
