@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::copy_bidirectional;
+use tokio::io::{copy, copy_bidirectional, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use weighbridge_mock::{Config, Mock};
 
 use super::*;
@@ -21,15 +22,28 @@ struct Secured {
     _tasks: JoinSet<()>,
 }
 
+/// How a connection ends when the mock has ended its own.
+#[derive(Clone, Copy)]
+enum Goodbye {
+    /// With TLS's `close_notify`.
+    Said,
+    /// Without, as many servers and load balancers do.
+    Unsaid,
+}
+
 impl Secured {
     /// With a certificate for `name`.
     async fn start(name: &str) -> Self {
+        Self::ending(name, Goodbye::Said).await
+    }
+
+    async fn ending(name: &str, goodbye: Goodbye) -> Self {
         let (acceptor, authority) = certified(name);
         let mock = Mock::start(Config::default()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, acceptor, mock.address()));
+        tasks.spawn(accept(listener, acceptor, mock.address(), goodbye));
         Self {
             mock,
             address,
@@ -71,18 +85,32 @@ fn certified(name: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
     (Arc::new(config).into(), file)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr, goodbye: Goodbye) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let acceptor = acceptor.clone();
         connections.spawn(async move {
             // A gateway that doesn't trust the certificate ends the handshake.
-            if let Ok(mut secured) = acceptor.accept(stream).await {
-                let mut plain = TcpStream::connect(to).await.unwrap();
-                drop(copy_bidirectional(&mut secured, &mut plain).await);
+            if let Ok(secured) = acceptor.accept(stream).await {
+                carry(secured, TcpStream::connect(to).await.unwrap(), goodbye).await;
             }
         });
+    }
+}
+
+async fn carry(mut secured: TlsStream<TcpStream>, mut plain: TcpStream, goodbye: Goodbye) {
+    match goodbye {
+        Goodbye::Said => drop(copy_bidirectional(&mut secured, &mut plain).await),
+        Goodbye::Unsaid => {
+            let (mut from_gateway, mut to_gateway) = split(secured);
+            let (mut from_mock, mut to_mock) = plain.split();
+            // The first that ends drops the socket; nothing is said in TLS.
+            tokio::select! {
+                done = copy(&mut from_gateway, &mut to_mock) => drop(done),
+                done = copy(&mut from_mock, &mut to_gateway) => drop(done),
+            }
+        }
     }
 }
 
@@ -104,6 +132,27 @@ async fn a_provider_with_a_private_authority_is_reached_through_the_ca_file() {
     assert_eq!(log[0].header("host"), Some(host.as_str()));
     // Sessions are kept: a handshake costs more than a call.
     assert!(secured.mock.counters().connections_accepted <= 2);
+}
+
+#[tokio::test]
+async fn a_stale_connection_costs_no_request_however_its_tls_ended() {
+    for goodbye in [Goodbye::Said, Goodbye::Unsaid] {
+        let secured = Secured::ending("localhost", goodbye).await;
+        secured
+            .mock
+            .script("hang-up=on-reuse".parse::<Fault>().unwrap());
+        let stack = secured.stack("localhost", true).await;
+        for call in 1..=10_u64 {
+            let answer = stack.chat("chat").await;
+            assert_eq!(answer.status, 200, "{call}: {}", answer.text());
+            assert_eq!(answer.header("x-weighbridge-attempts"), "1");
+            assert_eq!(secured.mock.counters().requests, call);
+        }
+        let hang_ups = secured.mock.counters().hang_ups;
+        assert!(hang_ups > 0, "no connection closed under a request");
+        let stale = format!("weighbridge_upstream_stale_connections_total {hang_ups}");
+        within(stack.until_metric(&stale)).await;
+    }
 }
 
 #[tokio::test]
