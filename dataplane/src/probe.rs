@@ -28,8 +28,6 @@ pub(crate) struct Facts {
     pub(crate) stream: bool,
     /// The first member that refers to state which only one account has.
     pub(crate) state: Option<&'static str>,
-    /// `stream_options.include_usage` is `true`.
-    pub(crate) include_usage: bool,
 }
 
 /// Why a body is refused, in a sentence for the caller.
@@ -79,8 +77,6 @@ pub(crate) struct Probe {
 enum Field {
     Model,
     Stream,
-    StreamOptions,
-    IncludeUsage,
     PreviousResponseId,
     Conversation,
     Background,
@@ -93,11 +89,10 @@ struct Finds {
     field: Option<Field>,
     /// Those that were there.
     seen: Fields,
-    /// Those whose value is `true`.
-    is_true: Fields,
+    /// `stream` is `true`.
+    stream: bool,
     /// A key that is `model` in another case.
     has_lookalike: bool,
-    in_stream_options: bool,
     model: Option<(String, Range<usize>)>,
     state: Option<&'static str>,
 }
@@ -130,9 +125,8 @@ impl Probe {
         Ok(Facts {
             model,
             model_at,
-            stream: finds.is_true.contains(Field::Stream),
+            stream: finds.stream,
             state: finds.state,
-            include_usage: finds.is_true.contains(Field::IncludeUsage),
         })
     }
 }
@@ -142,8 +136,6 @@ impl Field {
         match self {
             Self::Model => "model",
             Self::Stream => "stream",
-            Self::StreamOptions => "stream_options",
-            Self::IncludeUsage => "include_usage",
             Self::PreviousResponseId => "previous_response_id",
             Self::Conversation => "conversation",
             Self::Background => "background",
@@ -155,7 +147,6 @@ impl Field {
         Some(match name {
             b"model" => Self::Model,
             b"stream" => Self::Stream,
-            b"stream_options" => Self::StreamOptions,
             b"previous_response_id" => Self::PreviousResponseId,
             b"conversation" => Self::Conversation,
             b"background" => Self::Background,
@@ -164,12 +155,8 @@ impl Field {
         })
     }
 
-    fn inner(name: &[u8], in_stream_options: bool) -> Option<Self> {
-        match name {
-            b"file_id" => Some(Self::FileId),
-            b"include_usage" if in_stream_options => Some(Self::IncludeUsage),
-            _ => None,
-        }
+    fn inner(name: &[u8]) -> Option<Self> {
+        (name == b"file_id").then_some(Self::FileId)
     }
 }
 
@@ -188,11 +175,10 @@ impl Visitor for Finds {
 
     fn key(&mut self, depth: usize, name: &[u8]) -> Result<bool, ProbeError> {
         let field = if depth == 1 {
-            self.in_stream_options = false;
             self.has_lookalike |= name.eq_ignore_ascii_case(b"model") && name != b"model";
             Field::outermost(name)
         } else {
-            Field::inner(name, self.in_stream_options && depth == 2)
+            Field::inner(name)
         };
         self.field = field;
         let Some(field) = field else {
@@ -213,8 +199,7 @@ impl Visitor for Finds {
         match (field, value) {
             (Field::Model, Value::String(raw)) => self.model = Some((model(raw, &at)?, at)),
             (Field::Model, _) => return Err(ProbeError::ModelNotAString),
-            (Field::StreamOptions, Value::Object) => self.in_stream_options = true,
-            (Field::Stream | Field::IncludeUsage, Value::True) => self.is_true.insert(field),
+            (Field::Stream, Value::True) => self.stream = true,
             // A schema's property of that name has an object.
             (Field::FileId, Value::String(_)) | (Field::Background, Value::True) => {
                 self.stay(field);

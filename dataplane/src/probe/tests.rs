@@ -28,7 +28,6 @@ fn finds_the_model_after_the_messages() {
     assert_eq!(found.model, "gpt-5");
     assert_eq!(&text[found.model_at.clone()], r#""gpt\u002d5""#);
     assert!(found.stream);
-    assert!(!found.include_usage);
     assert_eq!(found.state, None);
 }
 
@@ -60,14 +59,6 @@ fn fields_acted_upon_are_refused_when_given_twice() {
         (
             r#"{"model":"m","previous_response_id":null,"previous_respons\u0065_id":"r"}"#,
             "previous_response_id",
-        ),
-        (
-            r#"{"model":"m","stream_options":{"include_usage":true},"stream_options":{}}"#,
-            "stream_options",
-        ),
-        (
-            r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#,
-            "include_usage",
         ),
     ] {
         assert_eq!(error(text), ProbeError::Duplicate(name), "{text}");
@@ -130,7 +121,7 @@ fn state_that_one_account_has_is_named() {
 }
 
 #[test]
-fn stream_and_usage_count_only_where_they_belong() {
+fn only_true_asks_for_a_stream() {
     for value in [
         "false",
         "null",
@@ -141,27 +132,19 @@ fn stream_and_usage_count_only_where_they_belong() {
     ] {
         assert!(!facts(&format!("{{\"model\":\"m\",\"stream\":{value}}}")).stream);
     }
-    for (member, asked) in [
-        (r#""stream_options":{"include_usage":true}"#, true),
-        (r#""stream_options":{"x":{},"include_usage":true}"#, true),
-        (r#""stream_options":{"include_usage":false}"#, false),
-        (r#""stream_options":{"x":{"include_usage":true}}"#, false),
-        (r#""stream_options":[{"include_usage":true}]"#, false),
-        (
-            r#""stream_options":null,"other":{"include_usage":true}"#,
-            false,
-        ),
-        (
-            r#""stream_options":{},"other":{"include_usage":true}"#,
-            false,
-        ),
-        (r#""include_usage":true"#, false),
+}
+
+#[test]
+fn what_is_not_acted_upon_may_be_given_twice() {
+    for members in [
+        r#""stream_options":{"include_usage":true},"stream_options":{"include_usage":false}"#,
+        r#""stream_options":{"include_usage":true,"include_usage":true}"#,
+        r#""temperature":1,"temperature":1"#,
+        r#""metadata":{"model":"a","model":"b","stream":true,"stream":true}"#,
+        r#""messages":[{"file_id":"a"},{"file_id":"b"}]"#,
     ] {
-        assert_eq!(
-            facts(&format!("{{\"model\":\"m\",{member}}}")).include_usage,
-            asked,
-            "{member}"
-        );
+        let found = facts(&format!("{{{members},\"model\":\"m\"}}"));
+        assert_eq!((found.model.as_str(), found.stream), ("m", false));
     }
 }
 
@@ -222,10 +205,6 @@ fn expected(body: &Map<String, Json>) -> Result<Facts, ProbeError> {
         model_at: 0..0,
         stream: body.get("stream") == Some(&json!(true)),
         state,
-        include_usage: body
-            .get("stream_options")
-            .and_then(|options| options.get("include_usage"))
-            == Some(&json!(true)),
     })
 }
 
@@ -235,7 +214,6 @@ fn name() -> impl Strategy<Value = String> {
             "model",
             "stream",
             "stream_options",
-            "include_usage",
             "previous_response_id",
             "conversation",
             "background",

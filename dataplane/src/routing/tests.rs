@@ -9,7 +9,6 @@ fn facts(model: &str, state: Option<&'static str>) -> Facts {
         model_at: 0..0,
         stream: false,
         state,
-        include_usage: false,
     }
 }
 
