@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     /// The worker's clock, in seconds since it began.
     tick: Rc<Cell<u32>>,
     flushes: Cell<u64>,
+    /// The tick since which the caller's side takes nothing of what is being written; `None`: it does.
+    stuck_since: Cell<Option<u32>>,
     end: Cell<End>,
     waker: RefCell<Option<Waker>>,
 }
@@ -53,6 +55,7 @@ impl Connection {
             since: Cell::new(tick.get()),
             tick,
             flushes: Cell::new(0),
+            stuck_since: Cell::new(None),
             end: Cell::new(End::NotYet),
             waker: RefCell::new(None),
         }
@@ -67,6 +70,23 @@ impl Connection {
     pub(crate) fn activity(&self) -> (Activity, u32) {
         let seconds = self.tick.get().saturating_sub(self.since.get());
         (self.activity.get(), seconds)
+    }
+
+    /// For how many whole seconds the caller's side has taken nothing of what is being written. hyper asks
+    /// for no more of an answer meanwhile, so that whatever times the answer stands still.
+    pub(crate) fn stuck(&self) -> u32 {
+        let since = self.stuck_since.get();
+        since.map_or(0, |since| self.tick.get().saturating_sub(since))
+    }
+
+    /// Notes whether the caller's side took something.
+    fn note_write<T>(&self, polled: Poll<T>) -> Poll<T> {
+        let since = self.stuck_since.get();
+        self.stuck_since.set(match polled {
+            Poll::Pending => since.or(Some(self.tick.get())),
+            Poll::Ready(_) => None,
+        });
+        polled
     }
 
     /// How often everything written so far had reached the socket.
@@ -128,7 +148,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.connection.note_write(polled)
     }
 
     fn poll_write_vectored(
@@ -136,7 +157,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.connection.note_write(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

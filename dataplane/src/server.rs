@@ -128,6 +128,9 @@ impl Server {
         self.worker.pool.sweep(Instant::now());
         let settings = &self.worker.shared.settings;
         for connection in self.connections.borrow().values() {
+            if connection.stuck() > settings.write_timeout_seconds {
+                connection.end(End::Now);
+            }
             match connection.activity() {
                 (Activity::Head, seconds) if seconds > settings.head_timeout_seconds => {
                     connection.end(End::Now);

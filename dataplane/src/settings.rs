@@ -39,6 +39,9 @@ pub struct Settings {
     /// Longest a caller may take to send a request's body, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub body_timeout_seconds: u32,
+    /// Longest a caller may take nothing of an answer that is ready for it, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub write_timeout_seconds: u32,
     /// How long a caller's connection may stay without a request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub idle_timeout_seconds: u32,

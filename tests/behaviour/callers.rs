@@ -1,11 +1,13 @@
-//! The caller's fault isn't retried, and a caller that goes away takes its calls along.
+//! The caller's fault isn't retried, and a caller that goes away, or reads nothing any more, takes its calls
+//! along.
 
 use std::time::{Duration, Instant};
 
-use weighbridge_mock::{Fault, Mock, Script};
+use weighbridge_dataplane::Settings;
+use weighbridge_mock::{Config, Fault, Mock, Script};
 
 use crate::socket::{Socket, head, request, within};
-use crate::stack::{KEY, Stack, chat, chat_stream, key, provider, route, two_accounts};
+use crate::stack::{KEY, Stack, chat, chat_stream, key, provider, route, settings, two_accounts};
 
 /// Two providers, the second a fallback for the first.
 fn with_fallback() -> String {
@@ -170,6 +172,64 @@ async fn a_caller_that_resets_a_busy_stream_cancels_it() {
     within(stack.providers[0].until(|counters| counters.events > 50)).await;
     drop(caller);
     until_cancelled(&stack.providers[0], 1).await;
+}
+
+/// A stream of more than the buffers of all sockets on its way hold.
+const ENDLESS: &str = "words=100000";
+
+/// Two accounts behind a gateway that lets a caller take nothing for a second.
+async fn impatient() -> Stack {
+    let settings = Settings {
+        write_timeout_seconds: 1,
+        ..settings()
+    };
+    let mock = Mock::start(Config::default()).await.unwrap();
+    Stack::with_settings(vec![mock], &two_accounts(), settings).await
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_nothing_of_its_stream_is_let_go() {
+    let stack = impatient().await;
+    stack.providers[0].script(fault(ENDLESS));
+    let mut caller = Socket::connect(&stack).await;
+    caller.write(request(chat_stream("chat").to_string())).await;
+    within(stack.providers[0].until(|counters| {
+        counters.cancelled == 1 && counters.in_flight == 0 && counters.connections_open == 0
+    }))
+    .await;
+    within(stack.until_metric("weighbridge_connections 0")).await;
+    within(stack.until_metric("outcome=\"cancelled\"} 1")).await;
+    assert!(!caller.answer().await.is_whole);
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_none_of_many_whole_answers_is_let_go() {
+    let stack = impatient().await;
+    stack.providers[0].script(fault("words=8000"));
+    let mut caller = Socket::connect(&stack).await;
+    let many = request(chat("chat").to_string()).repeat(400);
+    caller.write(many).await;
+    within(stack.until_metric("weighbridge_connections 1")).await;
+    within(stack.until_metric("weighbridge_connections 0")).await;
+    assert!(stack.seen(0) < 400, "everything fitted into the buffers");
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_slowly_gets_everything() {
+    let stack = impatient().await;
+    stack.providers[0].script(fault(ENDLESS));
+    let mut caller = Socket::connect(&stack).await;
+    caller.write(request(chat_stream("chat").to_string())).await;
+    let since = Instant::now();
+    let answer = within(caller.slow_answer(Duration::from_millis(10))).await;
+    // Longer than anything may stand still.
+    assert!(
+        since.elapsed() > Duration::from_secs(2),
+        "took {:?}",
+        since.elapsed()
+    );
+    assert!(answer.is_whole);
+    assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub(crate) struct Socket {
     stream: TcpStream,
     /// Read and not yet used.
     buffer: Vec<u8>,
+    /// How long it waits before each read.
+    pace: Duration,
 }
 
 /// The head of a chat request with the usual key and further header lines, without its blank line.
@@ -55,6 +57,7 @@ impl Socket {
         Self {
             stream: TcpStream::connect(address).await.unwrap(),
             buffer: Vec::new(),
+            pace: Duration::ZERO,
         }
     }
 
@@ -111,6 +114,12 @@ impl Socket {
                 };
             }
         }
+    }
+
+    /// The same for a caller that waits before each read of at most 64 KiB.
+    pub(crate) async fn slow_answer(&mut self, pace: Duration) -> Answer {
+        self.pace = pace;
+        self.answer().await
     }
 
     async fn answer_head(&mut self) -> (StatusCode, HeaderMap) {
@@ -187,6 +196,9 @@ impl Socket {
     /// Reads some more; false when the other side has closed.
     async fn read(&mut self) -> bool {
         let mut bytes = vec![0; 64 << 10];
+        if !self.pace.is_zero() {
+            tokio::time::sleep(self.pace).await;
+        }
         match within(self.stream.read(&mut bytes)).await {
             Ok(0) | Err(_) => false,
             Ok(read) => {
