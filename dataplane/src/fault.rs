@@ -1,8 +1,7 @@
-//! Why a call failed, and what the caller is told: one table from [`Fault`] to status, type, code and
-//! message in the OpenAI dialect. Must never show a credential, a prompt, or a provider's 401 as the
+//! Why a call failed, and what the caller is told in the OpenAI dialect: a message beside each [`Fault`],
+//! and one table of status, type and code. Must never show a credential, a prompt, or a provider's 401 as the
 //! caller's.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,77 +11,115 @@ use serde::Serialize;
 
 use crate::probe::ProbeError;
 
-/// A call's failure.
-#[derive(Debug)]
+/// A call's failure. Its text is what the caller reads.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// None of the four headers carries a virtual key.
+    #[error(
+        "no virtual key was sent; send it as `Authorization: Bearer KEY`, or in x-api-key, api-key or x-goog-api-key"
+    )]
     MissingKey,
     /// No virtual key has this token.
+    #[error(
+        "this virtual key isn't known here; check for a missing character, or ask its team for the current one"
+    )]
     UnknownKey,
     /// `suspend: true`.
+    #[error("this virtual key is suspended; ask its team to set `suspend: false`")]
     SuspendedKey,
     /// `expiresAt` has passed.
+    #[error("this virtual key has expired; ask its team for a new `expiresAt`")]
     ExpiredKey,
     /// No such path.
+    #[error(
+        "no such path; POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings and GET /v1/models are served"
+    )]
     UnknownPath,
     /// The path exists, with another method.
+    #[error("this path answers {allowed} only")]
     MethodNotAllowed {
         /// What `allow` says.
         allowed: &'static str,
     },
     /// The body isn't JSON by its content type.
+    #[error("found content-type {found:?}; allowed is application/json")]
     UnsupportedMediaType {
         /// What was found.
         found: String,
     },
     /// The body can't be read.
+    #[error(transparent)]
     MalformedBody(ProbeError),
     /// The body is too large.
+    #[error("the body is larger than the {limit} bytes that this gateway takes")]
     BodyTooLarge {
         /// Bytes allowed.
         limit: usize,
     },
     /// The body didn't come in time.
+    #[error("the body didn't arrive within {} s", .limit.as_secs())]
     BodyTimeout {
         /// Time allowed.
         limit: Duration,
     },
     /// The caller broke off within its body.
+    #[error("the connection broke off within the body")]
     BodyCut,
     /// No Route that the key may use serves this model.
+    #[error("no model {model:?} for this virtual key; GET /v1/models lists those it may use")]
     ModelNotFound {
         /// The model's name.
         model: String,
     },
     /// State lives with the account that made it.
+    #[error(
+        "`{field}` needs state that one provider account holds; this key's traffic may go to several, or shares its account with other keys: send the whole conversation instead"
+    )]
     StatefulCall {
         /// The field that asks for state.
         field: &'static str,
     },
     /// Too many bytes are being held.
+    #[error("the gateway holds as many request bodies as it may; try again soon")]
     Overloaded,
     /// Every candidate is rate-limited.
+    #[error(
+        "every provider account for this model is rate-limited; the first recovers in {} s",
+        ceil_seconds(*.retry_after)
+    )]
     RateLimited {
         /// Until the first recovers.
         retry_after: Duration,
     },
     /// Nothing can serve now.
+    #[error("no provider for this model can take a call now")]
     Unavailable {
         /// Until the first recovers, when that is known.
         retry_after: Option<Duration>,
     },
     /// Nothing is there that could ever serve this call.
+    #[error(
+        "Route {route} has no backend that this virtual key may use for this call; its conditions say why"
+    )]
     NoBackend {
         /// The Route, `namespace/name`.
         route: String,
     },
     /// Our credential was refused.
+    #[error(
+        "the provider refuses the gateway's credential; this isn't about your key, tell the platform team"
+    )]
     UpstreamAuth,
     /// Our account has no money.
+    #[error(
+        "the gateway's account at the provider is out of money or quota; this isn't about your key, tell the platform team"
+    )]
     UpstreamBilling,
     /// No connection to a provider.
+    #[error("no connection to the provider could be made")]
     UpstreamConnect,
     /// A provider's answer didn't come in time.
+    #[error("the provider's answer didn't come within {bound} ({} ms)", .limit.as_millis())]
     UpstreamTimeout {
         /// The field that bounds it.
         bound: &'static str,
@@ -90,239 +127,63 @@ pub(crate) enum Fault {
         limit: Duration,
     },
     /// A provider failed, and its own words can't be passed on.
+    #[error("the provider failed with status {status}")]
     UpstreamFailed {
         /// The status it gave.
         status: u16,
     },
     /// A provider's answer can't be read or was cut.
+    #[error("the provider's answer was cut or can't be read")]
     BadUpstreamAnswer,
 }
 
-/// What a caller reads of a fault.
+/// What programs read of a fault.
 struct Row {
     status: u16,
     kind: &'static str,
     code: &'static str,
-    param: Option<&'static str>,
-    message: Cow<'static, str>,
-}
-
-impl Row {
-    fn new(
-        status: u16,
-        kind: &'static str,
-        code: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            kind,
-            code,
-            param: None,
-            message: message.into(),
-        }
-    }
-
-    fn about(self, param: &'static str) -> Self {
-        Self {
-            param: Some(param),
-            ..self
-        }
-    }
 }
 
 const CALLER: &str = "invalid_request_error";
+const SERVICE: &str = "service_unavailable_error";
 const SERVER: &str = "server_error";
 
 impl Fault {
     /// The table. No wildcard arm: a new fault decides what its caller is told.
     fn row(&self) -> Row {
-        match self {
+        let (status, kind, code) = match self {
             Self::MissingKey | Self::UnknownKey | Self::SuspendedKey | Self::ExpiredKey => {
-                self.key_row()
+                (401, CALLER, "invalid_api_key")
             }
-            Self::UnknownPath
-            | Self::MethodNotAllowed { .. }
-            | Self::UnsupportedMediaType { .. }
-            | Self::MalformedBody(_)
-            | Self::BodyTooLarge { .. }
-            | Self::BodyTimeout { .. }
-            | Self::BodyCut
-            | Self::ModelNotFound { .. }
-            | Self::StatefulCall { .. } => self.request_row(),
-            Self::Overloaded
-            | Self::RateLimited { .. }
-            | Self::Unavailable { .. }
-            | Self::NoBackend { .. }
-            | Self::UpstreamAuth
-            | Self::UpstreamBilling
-            | Self::UpstreamConnect
-            | Self::UpstreamTimeout { .. }
-            | Self::UpstreamFailed { .. }
-            | Self::BadUpstreamAnswer => self.service_row(),
-        }
+            Self::UnknownPath => (404, CALLER, "unknown_path"),
+            Self::MethodNotAllowed { .. } => (405, CALLER, "method_not_allowed"),
+            Self::UnsupportedMediaType { .. } => (415, CALLER, "unsupported_media_type"),
+            Self::MalformedBody(_) => (400, CALLER, "invalid_body"),
+            Self::BodyTooLarge { .. } => (413, CALLER, "body_too_large"),
+            Self::BodyTimeout { .. } => (408, CALLER, "body_timeout"),
+            Self::BodyCut => (400, CALLER, "body_cut"),
+            Self::ModelNotFound { .. } => (404, CALLER, "model_not_found"),
+            Self::StatefulCall { .. } => (400, CALLER, "unsupported_parameter"),
+            Self::Overloaded => (503, SERVICE, "gateway_overloaded"),
+            Self::RateLimited { .. } => (429, "rate_limit_error", "rate_limit_exceeded"),
+            Self::Unavailable { .. } => (503, SERVICE, "server_is_overloaded"),
+            Self::NoBackend { .. } => (503, SERVICE, "no_backend"),
+            Self::UpstreamAuth => (502, SERVER, "upstream_auth"),
+            Self::UpstreamBilling => (502, SERVER, "upstream_billing"),
+            Self::UpstreamConnect => (502, SERVER, "upstream_unreachable"),
+            Self::UpstreamTimeout { .. } => (504, SERVER, "upstream_timeout"),
+            Self::UpstreamFailed { .. } => (502, SERVER, "upstream_error"),
+            Self::BadUpstreamAnswer => (502, SERVER, "bad_upstream_response"),
+        };
+        Row { status, kind, code }
     }
 
-    fn key_row(&self) -> Row {
-        let code = "invalid_api_key";
+    /// The field that it is about, where there is one.
+    fn param(&self) -> Option<&'static str> {
         match self {
-            Self::MissingKey => Row::new(
-                401,
-                CALLER,
-                code,
-                "no virtual key was sent; send it as `Authorization: Bearer KEY`, or in x-api-key, api-key or x-goog-api-key",
-            ),
-            Self::SuspendedKey => Row::new(
-                401,
-                CALLER,
-                code,
-                "this virtual key is suspended; ask its team to set `suspend: false`",
-            ),
-            Self::ExpiredKey => Row::new(
-                401,
-                CALLER,
-                code,
-                "this virtual key has expired; ask its team for a new `expiresAt`",
-            ),
-            _ => Row::new(
-                401,
-                CALLER,
-                code,
-                "this virtual key isn't known here; check for a missing character, or ask its team for the current one",
-            ),
-        }
-    }
-
-    fn request_row(&self) -> Row {
-        match self {
-            Self::MethodNotAllowed { allowed } => Row::new(
-                405,
-                CALLER,
-                "method_not_allowed",
-                format!("this path answers {allowed} only"),
-            ),
-            Self::UnsupportedMediaType { found } => Row::new(
-                415,
-                CALLER,
-                "unsupported_media_type",
-                format!("found content-type {found:?}; allowed is application/json"),
-            ),
-            Self::MalformedBody(error) => {
-                Row::new(400, CALLER, "invalid_body", error.to_string())
-            }
-            Self::BodyTooLarge { limit } => Row::new(
-                413,
-                CALLER,
-                "body_too_large",
-                format!("the body is larger than the {limit} bytes that this gateway takes"),
-            ),
-            Self::BodyTimeout { limit } => Row::new(
-                408,
-                CALLER,
-                "body_timeout",
-                format!("the body didn't arrive within {} s", limit.as_secs()),
-            ),
-            Self::BodyCut => Row::new(
-                400,
-                CALLER,
-                "body_cut",
-                "the connection broke off within the body",
-            ),
-            Self::ModelNotFound { model } => Row::new(
-                404,
-                CALLER,
-                "model_not_found",
-                format!("no model {model:?} for this virtual key; GET /v1/models lists those it may use"),
-            )
-            .about("model"),
-            Self::StatefulCall { field } => Row::new(
-                400,
-                CALLER,
-                "unsupported_parameter",
-                format!(
-                    "`{field}` needs state that one provider account holds; this key's traffic may go to several, or shares its account with other keys: send the whole conversation instead"
-                ),
-            )
-            .about(field),
-            _ => Row::new(
-                404,
-                CALLER,
-                "unknown_path",
-                "no such path; POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings and GET /v1/models are served",
-            ),
-        }
-    }
-
-    fn service_row(&self) -> Row {
-        match self {
-            Self::Overloaded => Row::new(
-                503,
-                "service_unavailable_error",
-                "gateway_overloaded",
-                "the gateway holds as many request bodies as it may; try again soon",
-            ),
-            Self::RateLimited { retry_after } => Row::new(
-                429,
-                "rate_limit_error",
-                "rate_limit_exceeded",
-                format!(
-                    "every provider account for this model is rate-limited; the first recovers in {} s",
-                    ceil_seconds(*retry_after)
-                ),
-            ),
-            Self::Unavailable { .. } => Row::new(
-                503,
-                "service_unavailable_error",
-                "server_is_overloaded",
-                "no provider for this model can take a call now",
-            ),
-            Self::NoBackend { route } => Row::new(
-                503,
-                "service_unavailable_error",
-                "no_backend",
-                format!(
-                    "Route {route} has no backend that this virtual key may use for this call; its conditions say why"
-                ),
-            ),
-            Self::UpstreamAuth => Row::new(
-                502,
-                SERVER,
-                "upstream_auth",
-                "the provider refuses the gateway's credential; this isn't about your key, tell the platform team",
-            ),
-            Self::UpstreamBilling => Row::new(
-                502,
-                SERVER,
-                "upstream_billing",
-                "the gateway's account at the provider is out of money or quota; this isn't about your key, tell the platform team",
-            ),
-            Self::UpstreamConnect => Row::new(
-                502,
-                SERVER,
-                "upstream_unreachable",
-                "no connection to the provider could be made",
-            ),
-            Self::UpstreamTimeout { bound, limit } => Row::new(
-                504,
-                SERVER,
-                "upstream_timeout",
-                format!(
-                    "the provider's answer didn't come within {bound} ({} ms)",
-                    limit.as_millis()
-                ),
-            ),
-            Self::UpstreamFailed { status } => Row::new(
-                502,
-                SERVER,
-                "upstream_error",
-                format!("the provider failed with status {status}"),
-            ),
-            _ => Row::new(
-                502,
-                SERVER,
-                "bad_upstream_response",
-                "the provider's answer was cut or can't be read",
-            ),
+            Self::ModelNotFound { .. } => Some("model"),
+            Self::StatefulCall { field } => Some(field),
+            _ => None,
         }
     }
 
@@ -348,10 +209,9 @@ impl Fault {
     /// The answer in the OpenAI dialect. `final_word`: the gateway has tried all it may, so the SDK's own
     /// retries would only multiply ours.
     pub(crate) fn response(&self, final_word: bool) -> Response<Bytes> {
-        let row = self.row();
-        let mut response = Response::new(error_body(&row));
+        let mut response = Response::new(Bytes::from(self.body()));
         *response.status_mut() =
-            StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = self.retry_after() {
@@ -366,22 +226,35 @@ impl Fault {
         response
     }
 
-    /// The event that ends a broken stream, in the operation's framing.
+    /// The event that ends a broken stream, in the operation's framing. A Responses event has no
+    /// `sequence_number`: only who reads every number that the provider gave knows the next, and a wrong
+    /// one would be worse than none.
     pub(crate) fn event(&self, framing: EventFraming) -> Bytes {
-        let row = self.row();
         let text = match framing {
-            EventFraming::Data => format!("data: {}\n\n", to_json(&ErrorBody::of(&row))),
+            EventFraming::Data => format!("data: {}\n\n", self.body()),
             EventFraming::Named => {
                 let event = NamedError {
                     kind: "error",
-                    code: row.code,
-                    message: &row.message,
-                    param: row.param,
+                    code: self.code(),
+                    message: &self.to_string(),
+                    param: self.param(),
                 };
                 format!("event: error\ndata: {}\n\n", to_json(&event))
             }
         };
         Bytes::from(text)
+    }
+
+    fn body(&self) -> String {
+        let row = self.row();
+        to_json(&ErrorBody {
+            error: ErrorFields {
+                message: &self.to_string(),
+                kind: row.kind,
+                param: self.param(),
+                code: row.code,
+            },
+        })
     }
 }
 
@@ -419,23 +292,6 @@ struct NamedError<'a> {
     code: &'static str,
     message: &'a str,
     param: Option<&'static str>,
-}
-
-impl<'a> ErrorBody<'a> {
-    fn of(row: &'a Row) -> Self {
-        Self {
-            error: ErrorFields {
-                message: &row.message,
-                kind: row.kind,
-                param: row.param,
-                code: row.code,
-            },
-        }
-    }
-}
-
-fn error_body(row: &Row) -> Bytes {
-    Bytes::from(to_json(&ErrorBody::of(row)))
 }
 
 fn to_json(value: &impl Serialize) -> String {
