@@ -44,10 +44,13 @@ pub(crate) struct Handle {
     pub(crate) ended: oneshot::Receiver<()>,
 }
 
+/// A worker's connections.
+type Connections = Rc<RefCell<HashMap<u64, Rc<Connection>>>>;
+
 /// What runs on the worker's thread.
 pub(crate) struct Server {
     worker: Rc<Worker>,
-    connections: Rc<RefCell<HashMap<u64, Rc<Connection>>>>,
+    connections: Connections,
     open: Arc<AtomicUsize>,
     /// Seconds since the thread began.
     tick: Rc<Cell<u32>>,
@@ -90,20 +93,26 @@ impl Server {
     fn accept(&self, id: u64, stream: std::net::TcpStream, permit: OwnedSemaphorePermit) {
         let connection = Rc::new(Connection::new(Rc::clone(&self.tick)));
         let worker = Rc::clone(&self.worker);
-        let connections = Rc::clone(&self.connections);
-        let open = Arc::clone(&self.open);
-        connections.borrow_mut().insert(id, Rc::clone(&connection));
-        worker.cells().accepted.add(1);
+        let place = self.place(id, Rc::clone(&connection), permit);
         tasks::spawn_local(async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => serve(Rc::clone(&worker), stream, connection).await,
+                Ok(stream) => serve(worker, stream, connection).await,
                 Err(error) => tracing::warn!(%error, "a connection couldn't be taken over"),
             }
-            connections.borrow_mut().remove(&id);
-            worker.cells().closed.add(1);
-            open.fetch_sub(1, Ordering::Relaxed);
-            drop(permit);
+            drop(place);
         });
+    }
+
+    fn place(&self, id: u64, connection: Rc<Connection>, permit: OwnedSemaphorePermit) -> Place {
+        self.connections.borrow_mut().insert(id, connection);
+        self.worker.cells().accepted.add(1);
+        Place {
+            id,
+            worker: Rc::clone(&self.worker),
+            connections: Rc::clone(&self.connections),
+            open: Arc::clone(&self.open),
+            _permit: permit,
+        }
     }
 
     /// Ends what serves after its answer, and the idle connections last: closing one races with its next
@@ -144,6 +153,24 @@ impl Server {
     }
 }
 
+/// A connection's place among all. Given up when dropped, so that one whose task panics is neither counted
+/// nor waited for any longer.
+struct Place {
+    id: u64,
+    worker: Rc<Worker>,
+    connections: Connections,
+    open: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.borrow_mut().remove(&self.id);
+        self.worker.cells().closed.add(1);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves one connection to its end. A caller's broken connection is nobody's error.
 async fn serve(worker: Rc<Worker>, stream: TcpStream, connection: Rc<Connection>) {
     let socket = Socket::new(stream, Rc::clone(&connection));
@@ -170,4 +197,40 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, connection: Rc<Connection>
         serving.as_mut().poll(context).map(drop)
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::runtime::example::{built, snapshot};
+    use crate::settings::Settings;
+    use crate::shared::Shared;
+    use crate::upstream::{Connector, tls_config};
+
+    #[test]
+    fn a_connection_whose_task_panics_is_forgotten() {
+        let shared = Arc::new(Shared::new(&Settings::default(), built(&snapshot())));
+        let connector = Connector::new(tls_config(None).unwrap());
+        // As the acceptor leaves it: counted, with a permit.
+        let open = Arc::new(AtomicUsize::new(1));
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let server = Server::new(Worker::new(0, shared, connector), Arc::clone(&open));
+        let connection = Rc::new(Connection::new(Rc::clone(&server.tick)));
+        let place = server.place(7, connection, permit);
+        assert!(!server.is_drained());
+        let panicked = catch_unwind(AssertUnwindSafe(move || {
+            let _place = place;
+            panic!("as a bug would");
+        }));
+        assert!(panicked.is_err());
+        assert!(server.is_drained());
+        assert_eq!(server.worker.cells().closed.get(), 1);
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+        assert_eq!(permits.available_permits(), 1);
+    }
 }
