@@ -14,6 +14,8 @@ const ANCHORED_BYTES: usize = 16 << 10;
 pub(super) struct Document<'a> {
     /// How many lines of the file come before it.
     pub(super) lines_before: usize,
+    /// The line of the file on which its content begins, from 1.
+    pub(super) first_line: usize,
     /// Its text, its own separator and directives included.
     pub(super) text: &'a str,
 }
@@ -32,41 +34,65 @@ pub(super) struct Unfit {
 /// 1.2.2, production `c-forbidden`), so that no parsing is needed to find them.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
-    let (mut begin, mut begin_line, mut end) = (0, 0, 0);
+    let mut open = Open::default();
+    let mut end = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let so_far = text.get(begin..end).unwrap_or_default();
         let ends = is_marker(line, "...");
         // Directives belong to the document after them.
-        let begins = is_marker(line, "---") && (holds_content(so_far) || !holds_directive(so_far));
+        let begins = is_marker(line, "---") && (open.content.is_some() || !open.holds_directive);
         if ends || begins {
-            documents.push(Document {
-                lines_before: begin_line,
-                text: so_far,
-            });
-            begin = if ends { end + line.len() } else { end };
-            begin_line = if ends { number + 1 } else { number };
+            documents.extend(open.close(text, end));
+            let (begin, lines_before) = if ends {
+                (end + line.len(), number + 1)
+            } else {
+                (end, number)
+            };
+            open = Open {
+                begin,
+                lines_before,
+                ..Open::default()
+            };
+        }
+        if !ends {
+            open.take(number, line);
         }
         end += line.len();
     }
-    documents.push(Document {
-        lines_before: begin_line,
-        text: text.get(begin..).unwrap_or_default(),
-    });
-    documents.retain(|document| holds_content(document.text));
+    documents.extend(open.close(text, end));
     documents
 }
 
-impl Document<'_> {
-    /// The line of the file on which its content begins, from 1.
-    pub(super) fn first_line(&self) -> usize {
-        let empty = self
-            .text
-            .lines()
-            .take_while(|line| is_empty(line) || is_marker(line, "---"))
-            .count();
-        self.lines_before + empty + 1
+/// A document whose end isn't found yet. What is known of it is kept line by line: looking through it
+/// again at every line would take the square of its length.
+#[derive(Default)]
+struct Open {
+    begin: usize,
+    lines_before: usize,
+    holds_directive: bool,
+    /// The first line with content, from 0.
+    content: Option<usize>,
+}
+
+impl Open {
+    fn take(&mut self, number: usize, line: &str) {
+        if line.starts_with('%') {
+            self.holds_directive = true;
+        } else if self.content.is_none() && holds_content(line) {
+            self.content = Some(number);
+        }
     }
 
+    /// The document, unless it holds nothing.
+    fn close<'a>(&self, text: &'a str, end: usize) -> Option<Document<'a>> {
+        Some(Document {
+            lines_before: self.lines_before,
+            first_line: self.content? + 1,
+            text: text.get(self.begin..end)?,
+        })
+    }
+}
+
+impl Document<'_> {
     /// Whether the parser may have it.
     pub(super) fn check(&self) -> Result<(), Unfit> {
         self.check_depth()?;
@@ -153,19 +179,13 @@ fn is_empty(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-fn holds_directive(text: &str) -> bool {
-    text.lines().any(|line| line.starts_with('%'))
-}
-
-fn holds_content(text: &str) -> bool {
-    text.lines().any(|line| {
-        let content = if is_marker(line, "---") {
-            line.get(3..).unwrap_or_default()
-        } else {
-            line
-        };
-        !is_empty(content) && !line.starts_with('%')
-    })
+fn holds_content(line: &str) -> bool {
+    let content = if is_marker(line, "---") {
+        line.get(3..).unwrap_or_default()
+    } else {
+        line
+    };
+    !is_empty(content)
 }
 
 /// Where an anchor stands: `&` and a name where a value may begin.
@@ -192,7 +212,7 @@ mod tests {
         let documents = split(text);
         documents
             .iter()
-            .map(|document| (document.first_line(), document.text))
+            .map(|document| (document.first_line, document.text))
             .collect()
     }
 
@@ -216,8 +236,16 @@ mod tests {
     fn a_directive_belongs_to_the_document_after_it() {
         assert_eq!(
             parts("%YAML 1.2\n---\na: 1\n"),
-            [(1, "%YAML 1.2\n---\na: 1\n")]
+            [(3, "%YAML 1.2\n---\na: 1\n")]
         );
+    }
+
+    #[test]
+    fn a_document_of_megabytes_is_split_in_one_pass() {
+        let line = "a: 1\n";
+        let text = line.repeat((2 << 20) / line.len()) + "---\nb: 2\n";
+        let lines: Vec<usize> = split(&text).iter().map(|part| part.first_line).collect();
+        assert_eq!(lines, [1, 419_432]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn word(
 ) -> Worded {
     let raw = error.to_string();
     let (place, raw) = match error.location() {
-        None => (file.at(document.first_line(), None), raw),
+        None => (file.at(document.first_line, None), raw),
         Some(location) => {
             let (line, column) = (location.line(), location.column());
             let own = format!(" at line {line} column {column}");

@@ -193,7 +193,7 @@ impl Reader<'_> {
     }
 
     fn first_line(&self) -> Place {
-        self.file.at(self.document.first_line(), None)
+        self.file.at(self.document.first_line, None)
     }
 }
 
