@@ -1,6 +1,6 @@
 //! Why a call failed, and what the caller is told in the OpenAI dialect: a message beside each [`Fault`],
-//! and one table of status, type and code. Must never show a credential, a prompt, or a provider's 401 as the
-//! caller's.
+//! and one table of status, type and code. Must never show a credential, a prompt, or a provider's 401
+//! as the caller's.
 
 use std::time::Duration;
 

@@ -294,7 +294,7 @@ mod tests {
         let until = health.on_limited(start + SECOND, None).unwrap();
         // Sent before the 429, and within the cool-down by a worker that hadn't heard of it.
         health.on_accepted("m", start);
-        health.on_accepted("m", until - SECOND);
+        health.on_accepted("m", start + 2 * SECOND);
         assert_eq!(health.on_limited(until, None), Some(until + 10 * SECOND));
     }
 

@@ -21,34 +21,31 @@ fn in_document() -> BTreeSet<Row> {
     found
 }
 
-/// Every `Row::new(status, type, code, …)` of `dataplane/src/fault.rs`.
+/// Every `(status, type, code)` of `Fault::row` in `dataplane/src/fault.rs`.
 fn in_table() -> BTreeSet<Row> {
     let text = std::fs::read_to_string(root().join("dataplane/src/fault.rs")).unwrap();
-    let calls = text.split("Row::new(").skip(1);
-    calls
-        .map(|call| {
-            let mut arguments = call
-                .split(',')
-                .map(|argument| value(&text, argument.trim()));
-            let mut next = || arguments.next().unwrap();
+    let (_, rest) = text.split_once("fn row(&self)").unwrap();
+    let (table, _) = rest.split_once("Row { status").unwrap();
+    let tuples = table
+        .split('(')
+        .filter(|tuple| tuple.starts_with(char::is_numeric));
+    tuples
+        .map(|tuple| {
+            let (tuple, _) = tuple.split_once(')').unwrap();
+            let mut parts = tuple.split(',').map(|part| value(&text, part.trim()));
+            let mut next = || parts.next().unwrap();
             (next(), next(), next())
         })
         .collect()
 }
 
-/// A literal, or what the constant or variable of that name is bound to.
-fn value(text: &str, argument: &str) -> String {
-    let is_name = argument.starts_with(char::is_alphabetic);
-    let literal = if is_name {
-        let bound = [
-            format!("const {argument}: &str = "),
-            format!("let {argument} = "),
-        ];
-        let mut bound = bound.iter().filter_map(|start| text.split_once(start));
-        let (_, rest) = bound.next().unwrap();
+/// A literal, or what the constant of that name is bound to.
+fn value(text: &str, part: &str) -> String {
+    let literal = if part.starts_with(char::is_alphabetic) {
+        let (_, rest) = text.split_once(&format!("const {part}: &str = ")).unwrap();
         rest.split(';').next().unwrap()
     } else {
-        argument
+        part
     };
     literal.trim_matches('"').to_owned()
 }
