@@ -188,20 +188,52 @@ fn holds_content(line: &str) -> bool {
     !is_empty(content)
 }
 
-/// Where an anchor stands: `&` and a name where a value may begin.
+/// Where an anchor stands: `&` and a name where a value may begin, a tag in front of it or not.
 fn find_anchor(text: &str) -> Option<usize> {
-    let may_begin = |index: usize| {
-        let before = text.get(..index).unwrap_or_default();
-        let before = before.trim_end_matches([' ', '\t']);
-        before.is_empty() || before.ends_with(['\n', '-', ':', '?', '[', '{', ','])
-    };
     let is_named = |index: usize| {
         let after = text.get(index + 1..).unwrap_or_default();
         after.starts_with(|name: char| name.is_ascii_alphanumeric() || "-_".contains(name))
     };
     text.match_indices('&')
         .map(|(index, _)| index)
-        .find(|index| is_named(*index) && may_begin(*index))
+        .find(|index| is_named(*index) && may_begin(text.get(..*index).unwrap_or_default()))
+}
+
+/// Whether a value may begin after this text.
+fn may_begin(mut before: &str) -> bool {
+    loop {
+        let closed = before.trim_end_matches([' ', '\t']);
+        // The parser's line breaks, which are YAML 1.1's.
+        let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+        if closed.is_empty() || closed.ends_with(breaks) {
+            return true;
+        }
+        if closed.ends_with(['-', ':', '?', '[', '{', ',']) {
+            return true;
+        }
+        // Only what stands apart can be a tag; looking for one inside a word would take long.
+        if closed.len() == before.len() {
+            return false;
+        }
+        let Some(untagged) = without_tag(closed) else {
+            return false;
+        };
+        before = untagged;
+    }
+}
+
+/// The text before the tag that it ends with.
+fn without_tag(text: &str) -> Option<&str> {
+    let word = text.rfind(char::is_whitespace).map_or(text, |space| {
+        text.get(space..).unwrap_or_default().trim_start()
+    });
+    let begins = |tag: usize| {
+        let inside = word.get(..tag).unwrap_or_default();
+        inside.is_empty() || inside.ends_with(['-', ':', '?', '[', '{', ','])
+    };
+    let mut marks = word.match_indices('!').map(|(index, _)| index);
+    let tag = marks.find(|tag| begins(*tag))?;
+    text.get(..text.len() - word.len() + tag)
 }
 
 #[cfg(test)]
@@ -279,7 +311,29 @@ mod tests {
         assert_eq!((deep.line, deep.column), (2, 132));
         let filler = "x".repeat(ANCHORED_BYTES);
         assert_eq!(check("a: &a 1\nb: *a"), Ok(()));
-        assert!(check(&format!("a: &a 1\nb: {filler}")).is_err());
-        assert_eq!(check(&format!("a: a&b\nb: x &y && z, & {filler}")), Ok(()));
+        for anchored in [
+            "a: &a 1",
+            "a: !!str &a 1",
+            "a: !!str\t &a 1",
+            "a: !<tag:yaml.org,2002:str> &a 1",
+            "a: [!!str &a 1]",
+            "a: [x!,! &a 1]",
+            "!t &a b: 1",
+            "--- !t &a\nb: 1",
+            "a: !t\r  &a 1",
+            "a: !!str\n  &a 1",
+            "? !t &a b\n: 1",
+            "- !t &a b",
+        ] {
+            let text = format!("{anchored}\nb: {filler}");
+            assert!(find_anchor(&text).is_some(), "{anchored}");
+        }
+        assert!(check(&format!("a: !!str &a 1\nb: {filler}")).is_err());
+        assert_eq!(
+            check(&format!(
+                "a: a&b\nb: x &y && z, & yes! &co hey!you &me {filler}"
+            )),
+            Ok(())
+        );
     }
 }
