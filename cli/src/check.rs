@@ -133,7 +133,7 @@ fn row(reading: &Reading, id: &ObjectId, verdict: &Verdict) -> Vec<String> {
     } else {
         "yes"
     };
-    let references = match (verdict.resolved_refs.holds, verdict.is_refused()) {
+    let references = match (verdict.resolved_refs.holds(), verdict.is_refused()) {
         (true, _) => "resolved",
         (false, true) => "-",
         (false, false) => "missing",

@@ -66,7 +66,7 @@ fn of_verdict(verdict: &Verdict) -> Vec<(Gravity, &str)> {
         said.push((Gravity::Refused, verdict.accepted.message.as_str()));
     }
     // Of a refused object nothing may be in force that could miss something.
-    if !verdict.is_refused() && !verdict.resolved_refs.holds {
+    if !verdict.is_refused() && !verdict.resolved_refs.holds() {
         said.push((Gravity::Missing, verdict.resolved_refs.message.as_str()));
     }
     let warnings = verdict.warnings.iter();

@@ -253,6 +253,7 @@ impl Reading {
                 uid: about.uid.clone(),
                 generation: about.generation,
                 message,
+                ..Unreadable::default()
             };
             self.places.insert(id.clone(), place.clone());
             self.world.unreadable.insert(id.clone(), unreadable);

@@ -10,14 +10,30 @@ use weighbridge_crds::{
 };
 use weighbridge_snapshot::Namespaces;
 
-use crate::World;
 use crate::refusal::{At, Refusal, count_within, list};
+use crate::{Stated, World};
 
 /// The label that every namespace carries, with its own name; nobody can set it otherwise.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// The labels of every known namespace.
-pub(crate) struct NamespaceLabels<'a>(BTreeMap<&'a str, Option<&'a BTreeMap<String, String>>>);
+/// The labels of every namespace there is.
+pub(crate) struct NamespaceLabels<'a>(BTreeMap<&'a str, Labels<'a>>);
+
+/// The labels of a namespace, beside its name.
+enum Labels<'a> {
+    Given(&'a BTreeMap<String, String>),
+    /// Nothing is said of the namespace.
+    None,
+    Unknown,
+}
+
+/// What is known of one label.
+#[derive(Clone, Copy)]
+enum Label<'a> {
+    Is(&'a str),
+    Absent,
+    Unknown,
+}
 
 impl<'a> NamespaceLabels<'a> {
     /// The namespaces of a world: those given, and those that hold an object.
@@ -28,12 +44,15 @@ impl<'a> NamespaceLabels<'a> {
             .chain(world.routes.keys())
             .chain(world.virtual_keys.keys())
             .chain(world.unreadable.keys().map(|id| &id.name))
-            .map(|name| (name.namespace.as_str(), None));
+            .map(|name| (name.namespace.as_str(), Labels::None));
+        let unreadable = world.unreadable_namespaces.iter();
+        let unreadable = unreadable.map(|name| (name.as_str(), Labels::Unknown));
         let given = world
             .namespaces
             .iter()
-            .map(|(name, labels)| (name.as_str(), Some(labels)));
-        Self(holding.chain(given).collect())
+            .map(|(name, labels)| (name.as_str(), Labels::Given(labels)));
+        // The later of two entries wins: what is given was read, now or before.
+        Self(holding.chain(unreadable).chain(given).collect())
     }
 
     /// The namespaces that a valid grant of an object in `own` grants to.
@@ -58,19 +77,40 @@ impl<'a> NamespaceLabels<'a> {
         let labels = &selector.match_labels;
         labels
             .iter()
-            .all(|(name, value)| self.label(namespace, name) == Some(value))
+            .all(|(name, value)| self.label(namespace, name).is(value))
             && selector
                 .match_expressions
                 .iter()
                 .all(|requirement| holds(requirement, self.label(namespace, &requirement.key)))
     }
 
-    fn label<'n>(&'n self, namespace: &'n str, name: &str) -> Option<&'n str> {
+    fn label<'n>(&'n self, namespace: &'n str, name: &str) -> Label<'n> {
         if name == NAME_LABEL {
-            return Some(namespace);
+            return Label::Is(namespace);
         }
-        let labels = self.0.get(namespace).copied().flatten()?;
-        labels.get(name).map(String::as_str)
+        match self.0.get(namespace) {
+            Some(Labels::Given(labels)) => match labels.get(name) {
+                Some(value) => Label::Is(value),
+                None => Label::Absent,
+            },
+            Some(Labels::None) | None => Label::Absent,
+            Some(Labels::Unknown) => Label::Unknown,
+        }
+    }
+}
+
+impl Label<'_> {
+    fn is(self, value: &str) -> bool {
+        matches!(self, Self::Is(own) if own == value)
+    }
+}
+
+/// Takes over a newer grant; an invalid or unclear one leaves the grant as it is.
+pub(crate) fn follow(grant: &mut Grant, newer: Stated<Grant>) {
+    match newer {
+        Stated::Said(newer) if check(&newer).is_ok() => *grant = newer,
+        Stated::LeftOut => *grant = Grant::default(),
+        Stated::Said(_) | Stated::Unclear => {}
     }
 }
 
@@ -133,14 +173,14 @@ fn check_requirement(requirement: &LabelRequirement) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Kubernetes' own rule: an absent label satisfies `NotIn`.
-fn holds(requirement: &LabelRequirement, label: Option<&str>) -> bool {
-    let listed =
-        || label.is_some_and(|label| requirement.values.iter().any(|value| value == label));
-    match requirement.operator {
-        LabelOperator::In => listed(),
-        LabelOperator::NotIn => !listed(),
-        LabelOperator::Exists => label.is_some(),
-        LabelOperator::DoesNotExist => label.is_none(),
+/// Kubernetes' own rule: an absent label satisfies `NotIn`. Of an unknown one nothing holds.
+fn holds(requirement: &LabelRequirement, label: Label<'_>) -> bool {
+    let listed = || requirement.values.iter().any(|value| label.is(value));
+    match (requirement.operator, label) {
+        (_, Label::Unknown) => false,
+        (LabelOperator::In, _) => listed(),
+        (LabelOperator::NotIn, _) => !listed(),
+        (LabelOperator::Exists, _) => matches!(label, Label::Is(_)),
+        (LabelOperator::DoesNotExist, _) => matches!(label, Label::Absent),
     }
 }

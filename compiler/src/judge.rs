@@ -9,7 +9,7 @@ use weighbridge_crds::{check_object_name, check_part_name};
 use weighbridge_snapshot::ObjectName;
 
 use crate::refusal::{At, Refusal};
-use crate::{Condition, Good, Kind, ObjectId, Reason, Unreadable};
+use crate::{Condition, Good, Kind, ObjectId, Reason, Unreadable, Urgent};
 
 /// A kind's spec, as the compile sees it.
 pub(crate) trait Spec: Clone {
@@ -21,9 +21,12 @@ pub(crate) trait Spec: Clone {
     /// Reads the spec of an object in the namespace `own`.
     fn read(&self, own: &str) -> Result<Self::Draft, Refusal>;
 
-    /// Takes over from a newer, refused spec what never waits for its acceptance: grants, suspension,
-    /// expiry. A part of these that is itself invalid is not taken over.
-    fn follow(&mut self, newer: &Self);
+    /// What of it never waits.
+    fn urgent(&self) -> Urgent;
+
+    /// Takes over from a newer, refused form what never waits for its acceptance. A part of it that is
+    /// itself invalid or unclear is not taken over.
+    fn follow(&mut self, newer: Urgent);
 
     /// Checks the object's name beyond what every kind's must be.
     fn check_name(_name: &str) -> Result<(), Refusal> {
@@ -37,7 +40,7 @@ pub(crate) struct Found<'a, S> {
     pub(crate) uid: Option<&'a str>,
     pub(crate) generation: Option<i64>,
     /// The spec, or why the object can't be read.
-    pub(crate) spec: Result<&'a S, &'a str>,
+    pub(crate) spec: Result<&'a S, &'a Unreadable>,
 }
 
 /// What is in force of an object, and what to say about it.
@@ -62,7 +65,7 @@ pub(crate) fn judge_all<'a, S: Spec + 'a>(
             name: &id.name,
             uid: object.uid.as_deref(),
             generation: object.generation,
-            spec: Err(object.message.as_str()),
+            spec: Err(object),
         });
     // A readable object of the same name comes last and wins.
     unreadable
@@ -75,13 +78,16 @@ fn judge<S: Spec>(found: &Found<'_, S>, good: Option<&Good<S>>) -> Judged<S> {
     let (reason, cause) = match found.spec.map(|spec| (spec, read(found.name, spec))) {
         Ok((spec, Ok(draft))) => return accept(found, spec, draft),
         Ok((_, Err(refusal))) => (Reason::Invalid, refusal.to_string()),
-        Err(message) => (Reason::Unreadable, message.to_owned()),
+        Err(unreadable) => (Reason::Unreadable, unreadable.message.clone()),
     };
     let mut good = good
         .filter(|good| good.uid.as_deref() == found.uid)
         .cloned();
-    if let (Some(good), Ok(newer)) = (&mut good, found.spec) {
-        good.spec.follow(newer);
+    if let Some(good) = &mut good {
+        good.spec.follow(match found.spec {
+            Ok(newer) => newer.urgent(),
+            Err(unreadable) => unreadable.urgent.clone(),
+        });
     }
     let draft = good
         .as_ref()

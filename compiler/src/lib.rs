@@ -17,6 +17,8 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod untyped;
+mod urgent;
 mod verdict;
 mod virtual_key;
 mod world;
@@ -24,7 +26,8 @@ mod world;
 pub use compile::{Compiled, compile};
 pub use last_good::{Good, LastGood};
 pub use secrets::{secret_file, secret_refs, secret_variable};
+pub use urgent::{Stated, Urgent};
 pub use verdict::{
-    Condition, Kind, ObjectId, ParseObjectIdError, Reason, StatusCondition, Verdict,
+    Condition, Kind, ObjectId, ParseObjectIdError, Reason, Status, StatusCondition, Verdict,
 };
 pub use world::{Secret, SecretPlaces, Unreadable, World};

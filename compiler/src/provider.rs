@@ -15,7 +15,7 @@ use weighbridge_snapshot::{
 use crate::grants::{self, NamespaceLabels};
 use crate::judge::Spec;
 use crate::refusal::{At, Refusal, list, whole};
-use crate::{Kind, World, secrets};
+use crate::{Kind, Stated, Urgent, World, secrets};
 
 /// The account of a Provider that declares none.
 const ONLY_ACCOUNT: &str = "default";
@@ -81,21 +81,19 @@ impl Spec for ProviderSpec {
         })
     }
 
-    fn follow(&mut self, newer: &Self) {
-        if grants::check(&newer.allowed_routes).is_ok() {
-            self.allowed_routes = newer.allowed_routes.clone();
-        }
+    fn urgent(&self) -> Urgent {
+        self.into()
+    }
+
+    fn follow(&mut self, mut newer: Urgent) {
+        grants::follow(&mut self.allowed_routes, newer.allowed_routes);
         for account in &mut self.accounts {
-            let mut others = newer.accounts.iter();
-            let Some(other) = others.find(|other| other.name == account.name) else {
-                continue;
-            };
-            let grant = &other.allowed_virtual_keys;
-            if grant
-                .as_ref()
-                .is_none_or(|grant| grants::check(grant).is_ok())
-            {
-                account.allowed_virtual_keys.clone_from(grant);
+            match newer.accounts.remove(&account.name).unwrap_or_default() {
+                Stated::Said(grant) if grants::check(&grant).is_ok() => {
+                    account.allowed_virtual_keys = Some(grant);
+                }
+                Stated::LeftOut => account.allowed_virtual_keys = None,
+                Stated::Said(_) | Stated::Unclear => {}
             }
         }
     }

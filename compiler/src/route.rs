@@ -13,11 +13,11 @@ use weighbridge_snapshot::{
     self as snapshot, BackendModel, FailoverReason, Namespaces, ObjectName, ProviderTimeouts,
 };
 
-use crate::Kind;
 use crate::grants::{self, NamespaceLabels};
 use crate::judge::Spec;
 use crate::provider::{self, read_patterns, read_weight};
 use crate::refusal::{At, Refusal, list, whole};
+use crate::{Kind, Urgent};
 
 /// A Route, read: valid, its Providers not yet looked for.
 pub(crate) struct Draft {
@@ -63,10 +63,12 @@ impl Spec for RouteSpec {
         })
     }
 
-    fn follow(&mut self, newer: &Self) {
-        if grants::check(&newer.allowed_virtual_keys).is_ok() {
-            self.allowed_virtual_keys = newer.allowed_virtual_keys.clone();
-        }
+    fn urgent(&self) -> Urgent {
+        self.into()
+    }
+
+    fn follow(&mut self, newer: Urgent) {
+        grants::follow(&mut self.allowed_virtual_keys, newer.allowed_virtual_keys);
     }
 }
 

@@ -62,11 +62,22 @@ const NAMED: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Whether it holds.
-    pub holds: bool,
+    pub status: Status,
     /// Why, for programs.
     pub reason: Reason,
     /// Why, for people.
     pub message: String,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Status {
+    /// It does.
+    True,
+    /// It doesn't.
+    False,
+    /// Nobody looked.
+    Unknown,
 }
 
 /// Why a condition holds or doesn't.
@@ -84,6 +95,8 @@ pub enum Reason {
     ResolvedRefs,
     /// Something referred to is missing or may not be used; which of the two isn't told.
     RefNotAvailable,
+    /// Nothing of the object is in force, so it refers to nothing.
+    NotInForce,
 }
 
 /// A condition as it stands in an object's status, without its transition time.
@@ -92,8 +105,8 @@ pub enum Reason {
 pub struct StatusCondition {
     /// The condition's type.
     pub r#type: &'static str,
-    /// `True` or `False`.
-    pub status: &'static str,
+    /// Whether it holds.
+    pub status: Status,
     /// A CamelCase word for programs.
     pub reason: Reason,
     /// A sentence for people.
@@ -106,14 +119,14 @@ pub struct StatusCondition {
 impl Verdict {
     /// Whether this generation was refused: the user must act.
     pub fn is_refused(&self) -> bool {
-        !self.accepted.holds
+        !self.accepted.holds()
     }
 
     /// The conditions of the object's status that a compile can tell: `Accepted`, `ResolvedRefs`, and
     /// `Stalled` while refused. `Programmed`, `Healthy` and `Ready` need a data plane's word.
     pub fn conditions(&self) -> Vec<StatusCondition> {
         let stalled = Condition {
-            holds: true,
+            status: Status::True,
             ..self.accepted.clone()
         };
         let mut conditions = vec![
@@ -129,7 +142,7 @@ impl Verdict {
     fn status(&self, kind: &'static str, condition: &Condition) -> StatusCondition {
         StatusCondition {
             r#type: kind,
-            status: if condition.holds { "True" } else { "False" },
+            status: condition.status,
             reason: condition.reason,
             message: condition.message.clone(),
             observed_generation: self.generation,
@@ -138,12 +151,17 @@ impl Verdict {
 }
 
 impl Condition {
+    /// Whether it is known to hold.
+    pub fn holds(&self) -> bool {
+        self.status == Status::True
+    }
+
     pub(crate) fn accepted() -> Self {
-        Self::new(true, Reason::Accepted, "valid")
+        Self::new(Status::True, Reason::Accepted, "valid")
     }
 
     pub(crate) fn refused(reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(false, reason, message)
+        Self::new(Status::False, reason, message)
     }
 
     /// Resolved when nothing is missing; else it names what is.
@@ -152,11 +170,15 @@ impl Condition {
         let named = missing.iter().take(NAMED).map(String::as_str);
         let message = named.collect::<Vec<_>>().join("; ");
         match (missing.is_empty(), rest) {
-            (true, _) => Self::new(true, Reason::ResolvedRefs, "every reference is resolved"),
-            (false, 0) => Self::new(false, Reason::RefNotAvailable, message),
+            (true, _) => Self::new(
+                Status::True,
+                Reason::ResolvedRefs,
+                "every reference is resolved",
+            ),
+            (false, 0) => Self::new(Status::False, Reason::RefNotAvailable, message),
             (false, rest) => {
                 let message = format!("{message}; and {rest} more");
-                Self::new(false, Reason::RefNotAvailable, message)
+                Self::new(Status::False, Reason::RefNotAvailable, message)
             }
         }
     }
@@ -164,12 +186,12 @@ impl Condition {
     /// Nothing was looked for, because nothing of the object is in force.
     pub(crate) fn unresolved() -> Self {
         let message = "nothing of the object is in force, so nothing was looked for";
-        Self::new(false, Reason::RefNotAvailable, message)
+        Self::new(Status::Unknown, Reason::NotInForce, message)
     }
 
-    fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+    fn new(status: Status, reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            holds,
+            status,
             reason,
             message: message.into(),
         }

@@ -10,11 +10,11 @@ use weighbridge_crds::{
 };
 use weighbridge_snapshot::{self as snapshot, Names, ObjectName, routes_of};
 
-use crate::Kind;
 use crate::judge::Spec;
 use crate::provider;
 use crate::refusal::{At, Refusal, list};
 use crate::route::read_account_names;
+use crate::{Kind, Stated, Urgent};
 
 /// The most sentences about Routes that lost a name.
 const SHADOWED: usize = 16;
@@ -80,10 +80,20 @@ impl Spec for VirtualKeySpec {
         })
     }
 
-    fn follow(&mut self, newer: &Self) {
-        self.suspend = newer.suspend;
-        if read_expiry(newer.expires_at.as_ref()).is_ok() {
-            self.expires_at.clone_from(&newer.expires_at);
+    fn urgent(&self) -> Urgent {
+        self.into()
+    }
+
+    fn follow(&mut self, newer: Urgent) {
+        match newer.suspend {
+            Stated::Said(suspend) => self.suspend = suspend,
+            Stated::LeftOut => self.suspend = false,
+            Stated::Unclear => {}
+        }
+        match newer.expires_at {
+            Stated::Said(expiry) if expiry.parse().is_ok() => self.expires_at = Some(expiry),
+            Stated::LeftOut => self.expires_at = None,
+            Stated::Said(_) | Stated::Unclear => {}
         }
     }
 }

@@ -3,12 +3,12 @@
 //! Whoever fills it (files, an API server) has read the objects; nobody has judged them yet. Must
 //! never hold a client, a path that is read later, or a secret outside [`Redacted`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weighbridge_crds::{Provider, Route, VirtualKey};
 use weighbridge_snapshot::{ObjectName, Redacted};
 
-use crate::ObjectId;
+use crate::{ObjectId, Urgent};
 
 /// Everything a compile looks at.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,9 @@ pub struct World {
     /// Namespaces with their labels. `kubernetes.io/metadata.name` is implied, and so is every
     /// namespace that holds an object.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Namespaces that are there but whose labels aren't known, neither now nor from before: nothing
+    /// that a selector says of their labels holds, not even that one is absent.
+    pub unreadable_namespaces: BTreeSet<String>,
     /// Where the secrets came from.
     pub secret_places: SecretPlaces,
 }
@@ -48,6 +51,8 @@ pub struct Unreadable {
     pub generation: Option<i64>,
     /// Which field, what was found, what is allowed: one sentence.
     pub message: String,
+    /// What of it never waits, as far as that can be read.
+    pub urgent: Urgent,
 }
 
 /// Where Secrets are looked for; it only words the message about a missing one.

@@ -329,7 +329,7 @@ fn with_addresses(providers: &[Mock], resources: &str) -> String {
 pub(crate) fn snapshot_of(resources: &str) -> Snapshot {
     let compiled = compile(&world_of(resources), &LastGood::default());
     for (id, verdict) in &compiled.verdicts {
-        assert!(verdict.accepted.holds, "{id:?}: {verdict:?}");
+        assert!(verdict.accepted.holds(), "{id:?}: {verdict:?}");
     }
     compiled.snapshot
 }

@@ -107,7 +107,7 @@ fn a_good_world_is_accepted_and_resolved() {
     let compiled = fresh(&world(WORLD));
     for (id, verdict) in &compiled.verdicts {
         assert!(
-            verdict.accepted.holds && verdict.resolved_refs.holds,
+            verdict.accepted.holds() && verdict.resolved_refs.holds(),
             "{id}: {verdict:?}"
         );
         assert!(
@@ -163,7 +163,7 @@ fn an_account_without_its_secret_leaves_the_set_and_is_named() {
     assert_eq!(accounts[0].name, "one");
     let resolved = &verdict(&compiled, Kind::Provider, "ai/hosted").resolved_refs;
     assert_eq!(
-        (resolved.holds, resolved.reason),
+        (resolved.holds(), resolved.reason),
         (false, Reason::RefNotAvailable)
     );
     assert_eq!(
@@ -173,7 +173,7 @@ fn an_account_without_its_secret_leaves_the_set_and_is_named() {
     assert!(
         verdict(&compiled, Kind::Route, "ai/chat")
             .resolved_refs
-            .holds
+            .holds()
     );
 }
 
@@ -211,7 +211,7 @@ fn a_backend_whose_provider_has_no_credential_left_keeps_its_weight_unresolved()
     assert!(
         !verdict(&compiled, Kind::Route, "ai/chat")
             .resolved_refs
-            .holds
+            .holds()
     );
 }
 
@@ -271,7 +271,7 @@ fn a_missing_and_a_forbidden_route_read_the_same() {
     missing.routes.clear();
     let about = |world: &World| verdict(&fresh(world), Kind::VirtualKey, "team/k").clone();
     assert_eq!(about(&forbidden), about(&missing));
-    assert!(!about(&missing).resolved_refs.holds);
+    assert!(!about(&missing).resolved_refs.holds());
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_star_that_finds_no_route_is_said() {
     assert!(
         verdict(&fresh(&world), Kind::VirtualKey, "team/k")
             .resolved_refs
-            .holds
+            .holds()
     );
     world.routes.clear();
     let message = &verdict(&fresh(&world), Kind::VirtualKey, "team/k")
@@ -374,12 +374,12 @@ fn narrowing_to_an_account_out_of_reach_is_said() {
             .resolved_refs
             .clone()
     };
-    assert!(narrowed("hosted", "one").holds);
+    assert!(narrowed("hosted", "one").holds());
     assert_eq!(
         narrowed("hosted", "three").message,
         "spec.accounts[0].names: account \"three\" of Provider ai/hosted isn't there, or isn't within this key's reach"
     );
-    assert!(!narrowed("none", "one").holds);
+    assert!(!narrowed("none", "one").holds());
 }
 
 #[test]
@@ -513,11 +513,11 @@ fn a_token_counts_only_from_a_secret_labelled_for_its_key() {
     };
     let (found, resolved) = tokens(secret("k", token));
     assert_eq!(
-        (found, resolved.holds),
+        (found, resolved.holds()),
         (vec![TokenDigest::of(token.as_bytes())], true)
     );
     let (found, resolved) = tokens(secret("another", token));
-    assert_eq!((found, resolved.holds), (vec![], false));
+    assert_eq!((found, resolved.holds()), (vec![], false));
     assert_eq!(
         resolved.message,
         "spec.secretName: Secret team/k lacks the label weighbridge.dev/virtual-key: k, so it is neither read nor written"
@@ -528,7 +528,7 @@ fn a_token_counts_only_from_a_secret_labelled_for_its_key() {
         &"x".repeat(513),
     ] {
         let (found, resolved) = tokens(secret("k", unusable));
-        assert_eq!((found, resolved.holds), (vec![], false));
+        assert_eq!((found, resolved.holds()), (vec![], false));
         assert!(!resolved.message.contains(unusable));
     }
     let (found, _) = tokens(secret("k", &"x".repeat(512)));
@@ -549,7 +549,10 @@ fn a_token_in_force_keeps_its_key_and_a_second_claim_is_refused() {
     assert_eq!(after.snapshot.virtual_keys[&name("team/k")].tokens.len(), 1);
     assert!(after.snapshot.virtual_keys[&name("a/k")].tokens.is_empty());
     let refused = &verdict(&after, Kind::VirtualKey, "a/k").accepted;
-    assert_eq!((refused.holds, refused.reason), (false, Reason::TokenInUse));
+    assert_eq!(
+        (refused.holds(), refused.reason),
+        (false, Reason::TokenInUse)
+    );
     // With no history, the first by name has it.
     let fresh = fresh(&world);
     assert_eq!(fresh.snapshot.virtual_keys[&name("a/k")].tokens.len(), 1);
