@@ -1,6 +1,7 @@
 //! The end of a broken answer: its last event, and the reset once that event is out. An error that
 //! follows an event at once overtakes it inside hyper, and the caller never reads the event; so this
-//! waits until the connection has been flushed. Must never end cleanly.
+//! waits until the connection has been flushed. Must never end cleanly: the connection is told, because where
+//! its end is the answer's, only a reset says that something is missing.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -50,6 +51,7 @@ impl Closing {
             return self.look_later(context);
         };
         if flushes > before || Instant::now() >= give_up {
+            self.connection.break_off();
             return Poll::Ready(Err(BrokenOff));
         }
         self.look_later(context)

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -29,7 +30,7 @@ pub(crate) enum End {
     NotYet,
     /// After its running answer, if any.
     Gracefully,
-    /// At once.
+    /// At once, with a reset.
     Now,
 }
 
@@ -44,6 +45,10 @@ pub(crate) struct Connection {
     flushes: Cell<u64>,
     /// The tick since which the caller's side takes nothing of what is being written; `None`: it does.
     stuck_since: Cell<Option<u32>>,
+    /// Whether the caller takes the connection's end for an answer's, as one of HTTP/1.0 does.
+    ends_by_closing: Cell<bool>,
+    /// An answer broke off.
+    has_broken_off: Cell<bool>,
     end: Cell<End>,
     waker: RefCell<Option<Waker>>,
 }
@@ -56,6 +61,8 @@ impl Connection {
             tick,
             flushes: Cell::new(0),
             stuck_since: Cell::new(None),
+            ends_by_closing: Cell::new(false),
+            has_broken_off: Cell::new(false),
             end: Cell::new(End::NotYet),
             waker: RefCell::new(None),
         }
@@ -87,6 +94,30 @@ impl Connection {
             Poll::Ready(_) => None,
         });
         polled
+    }
+
+    /// Notes the version that the caller speaks.
+    pub(crate) fn set_version(&self, version: Version) {
+        self.ends_by_closing.set(version < Version::HTTP_11);
+    }
+
+    /// Notes that an answer broke off.
+    pub(crate) fn break_off(&self) {
+        self.has_broken_off.set(true);
+    }
+
+    /// Whether an answer broke off in a way that only a reset tells. Where the answer says itself where it
+    /// ends, closing tells it as well, and loses nothing of what is still on its way.
+    pub(crate) fn breaks_by_reset(&self) -> bool {
+        self.ends_by_closing.get() && self.has_broken_off.get()
+    }
+
+    /// Whether dropping the socket now must be a reset.
+    fn must_reset(&self) -> bool {
+        let is_unfinished = self.activity.get() == Activity::Serving;
+        self.end.get() == End::Now
+            || self.breaks_by_reset()
+            || self.ends_by_closing.get() && is_unfinished
     }
 
     /// How often everything written so far had reached the socket.
@@ -124,6 +155,15 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
         Self { stream, connection }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.connection.must_reset() {
+            // It fails for a connection that has gone: nobody is left to be told.
+            drop(self.stream.set_zero_linger());
+        }
     }
 }
 

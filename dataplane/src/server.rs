@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -26,6 +28,10 @@ use crate::worker::Worker;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// hyper's buffer for a head; a larger one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// A reset throws away what the system hasn't sent yet, and with some callers what they haven't read: this
+/// long it waits for an answer's last event to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -176,7 +182,8 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, connection: Rc<Connection>
     let socket = Socket::new(stream, Rc::clone(&connection));
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request| {
+        service_fn(move |request: Request<Incoming>| {
+            connection.set_version(request.version());
             service::serve(Rc::clone(&worker), Rc::clone(&connection), request)
         })
     };
@@ -197,6 +204,10 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, connection: Rc<Connection>
         serving.as_mut().poll(context).map(drop)
     })
     .await;
+    if connection.breaks_by_reset() {
+        // hyper holds the socket until `serving` drops.
+        tokio::time::sleep(LAST_WORDS).await;
+    }
 }
 
 #[cfg(test)]

@@ -199,7 +199,9 @@ async fn a_caller_that_reads_nothing_of_its_stream_is_let_go() {
     .await;
     within(stack.until_metric("weighbridge_connections 0")).await;
     within(stack.until_metric("outcome=\"cancelled\"} 1")).await;
+    // What was in the way is thrown away, not kept for a caller that never comes for it.
     assert!(!caller.answer().await.is_whole);
+    assert!(caller.was_reset());
 }
 
 #[tokio::test]

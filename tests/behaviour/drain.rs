@@ -186,15 +186,22 @@ async fn without_anything_to_wait_for_it_is_gone_at_once() {
 async fn what_outlasts_the_limit_is_ended() {
     let stack = start(0, 1).await;
     stack.providers[0].script(fault("stall=5"));
-    let mut stream = Socket::connect(&stack).await;
-    stream.write(request(chat_stream("chat").to_string())).await;
-    stream.hear("\"content\":\"").await;
+    let call = String::from_utf8(request(chat_stream("chat").to_string())).unwrap();
+    let mut streams = Vec::new();
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        let mut stream = Socket::connect(&stack).await;
+        stream.write(call.replace("HTTP/1.1", version)).await;
+        stream.hear("\"content\":\"").await;
+        streams.push(stream);
+    }
     let since = Instant::now();
     let mut leaving = Leaving::begin(stack).await;
     leaving.gone().await;
     assert!(since.elapsed() >= Duration::from_secs(1));
     assert!(since.elapsed() < Duration::from_secs(4));
     // Cut, not ended cleanly; and the provider isn't kept busy for nobody.
-    assert!(!within(stream.answer()).await.is_whole);
+    for mut stream in streams {
+        assert!(!within(stream.answer()).await.is_whole);
+    }
     within(leaving.provider.until(|counters| counters.in_flight == 0)).await;
 }

@@ -31,6 +31,8 @@ pub(crate) struct Socket {
     buffer: Vec<u8>,
     /// How long it waits before each read.
     pace: Duration,
+    /// Whether the other side ended it with a reset.
+    was_reset: bool,
 }
 
 /// The head of a chat request with the usual key and further header lines, without its blank line.
@@ -58,6 +60,7 @@ impl Socket {
             stream: TcpStream::connect(address).await.unwrap(),
             buffer: Vec::new(),
             pace: Duration::ZERO,
+            was_reset: false,
         }
     }
 
@@ -91,6 +94,11 @@ impl Socket {
         while !String::from_utf8_lossy(&self.buffer).contains(text) {
             assert!(self.read().await, "closed before {text:?} came");
         }
+    }
+
+    /// Whether the other side has reset the connection, as far as it was read.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     /// Everything until the other side closes; by a reset, too.
@@ -153,7 +161,7 @@ impl Socket {
         }
         if headers.get("transfer-encoding").is_none() {
             while self.read().await {}
-            return (std::mem::take(&mut self.buffer), true);
+            return (std::mem::take(&mut self.buffer), !self.was_reset);
         }
         let mut body = Vec::new();
         loop {
@@ -200,7 +208,11 @@ impl Socket {
             tokio::time::sleep(self.pace).await;
         }
         match within(self.stream.read(&mut bytes)).await {
-            Ok(0) | Err(_) => false,
+            Ok(0) => false,
+            Err(_) => {
+                self.was_reset = true;
+                false
+            }
             Ok(read) => {
                 self.buffer.extend_from_slice(&bytes[..read]);
                 true

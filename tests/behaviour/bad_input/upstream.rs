@@ -230,3 +230,44 @@ async fn what_follows_an_answer_is_nobodys() {
     }
     assert_unharmed(&stack).await;
 }
+
+/// What a caller of that version hears of a stream.
+async fn stream_as(stack: &Stack, version: &str) -> (Answer, Socket) {
+    let bytes = String::from_utf8(request(chat_stream("chat").to_string())).unwrap();
+    let mut caller = Socket::connect(stack).await;
+    caller.write(bytes.replace("HTTP/1.1", version)).await;
+    let answer = within(caller.answer()).await;
+    (answer, caller)
+}
+
+#[tokio::test]
+async fn a_broken_stream_never_looks_whole_to_a_caller_of_either_version() {
+    let stack = start().await;
+    for text in [
+        "cut=7",
+        "end=7",
+        "stall=7",
+        "error-event=7,error=overloaded",
+    ] {
+        stack.providers[0].script(fault(text));
+        for version in ["HTTP/1.0", "HTTP/1.1"] {
+            let (answer, caller) = stream_as(&stack, version).await;
+            assert!(!answer.is_whole, "{version} {text}");
+            let last = answer.events().pop().unwrap();
+            assert!(last.contains("\"error\""), "{version} {text}: {last}");
+            // Where the end of the connection is the stream's, nothing else tells.
+            assert_eq!(
+                caller.was_reset(),
+                version == "HTTP/1.0",
+                "{version} {text}"
+            );
+        }
+    }
+    stack.providers[0].script(Script::default());
+    for version in ["HTTP/1.0", "HTTP/1.1"] {
+        let (answer, caller) = stream_as(&stack, version).await;
+        assert!(answer.is_whole, "{version}");
+        assert!(!caller.was_reset(), "{version}");
+    }
+    assert_unharmed(&stack).await;
+}
