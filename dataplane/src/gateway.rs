@@ -23,7 +23,7 @@ use crate::upstream::{Connector, TlsError, tls_config};
 use crate::worker::Worker;
 
 /// How long accepting rests after the system refused a socket (too many open files, no memory).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running data plane.
 pub struct Gateway {
@@ -103,14 +103,16 @@ impl Gateway {
     /// # Errors
     /// When an address can't be listened on, the CA file can't be read, or no thread can be had.
     pub async fn start(settings: &Settings, snapshot: &Snapshot) -> Result<Self, StartError> {
+        let settings = &settings.settled();
+        let workers = settings.worker_count();
         let tls = tls_config(settings.ca_file.as_deref()).map_err(StartError::Tls)?;
         let (listener, listen) = bind(settings.listen, "--listen").await?;
         let (admin_listener, admin) = bind(settings.admin, "--admin").await?;
-        let runtime = Runtime::build(snapshot, None, settings.worker_count());
+        let runtime = Runtime::build(snapshot, None, workers);
         let shared = Arc::new(Shared::new(settings, runtime));
         shared.show(snapshot);
         let connector = Connector::new(tls);
-        let workers: Vec<Handle> = (0..settings.worker_count())
+        let workers: Vec<Handle> = (0..workers)
             .map(|id| start_worker(id, &shared, &connector))
             .collect::<io::Result<_>>()
             .map_err(StartError::Worker)?;

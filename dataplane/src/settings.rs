@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser as _;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
+use tokio::sync::Semaphore;
 
 /// Addresses, threads and bounds of a data plane.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,7 +27,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Connections from callers at once, over all workers; further ones wait to be accepted
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = connection_count())]
     pub max_connections: usize,
     /// Largest request body in bytes; a larger one is answered with 413
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
@@ -61,6 +63,15 @@ impl Settings {
             .map_or(1, NonZeroUsize::get)
     }
 
+    /// The same with the number of workers said: asked twice, the system may say two, and there must be as
+    /// many cells as workers.
+    pub(crate) fn settled(&self) -> Self {
+        Self {
+            workers: NonZeroUsize::new(self.worker_count()),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn body_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.body_timeout_seconds))
     }
@@ -89,9 +100,43 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+/// With none nobody could be served; beyond a semaphore's permits they can't be counted.
+fn connection_count() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::<usize>::new().range(1..=Semaphore::MAX_PERMITS as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn a_number_of_connections_that_can_not_be_served_is_refused() {
+        let parse = |count: &str| {
+            let parsed = Program::try_parse_from(["x", "--max-connections", count]);
+            parsed.map(|program| program.settings.max_connections)
+        };
+        for count in ["0", "2305843009213693952", "99999999999999999999", "all"] {
+            let error = parse(count).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("'{count}' for '--max-connections <COUNT>'")),
+                "{error}"
+            );
+        }
+        let error = parse("0").unwrap_err().to_string();
+        assert!(
+            error.contains("0 is not in 1..=2305843009213693951"),
+            "{error}"
+        );
+        for count in [1, 10_000, Semaphore::MAX_PERMITS] {
+            assert_eq!(parse(&count.to_string()).unwrap(), count);
+        }
+    }
 
     #[test]
     fn listens_on_loopback_unless_told_otherwise() {

@@ -85,7 +85,11 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
         }
     }
-    gateway.drain().await;
+    tokio::select! {
+        () = gateway.drain() => {}
+        _ = terminate.recv() => tracing::warn!("told a second time: ending running requests"),
+        _ = interrupt.recv() => tracing::warn!("told a second time: ending running requests"),
+    }
     Ok(())
 }
 
