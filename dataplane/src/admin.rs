@@ -1,11 +1,13 @@
 //! The admin port: liveness, readiness, metrics, and the configuration in force without its secrets.
-//! Must never show a credential or a token's whole digest, and must never change anything.
+//! Must never show a credential or a token's whole digest, and must never change anything. What it holds and
+//! waits for is bounded: whoever reaches it may be broken.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -13,14 +15,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use weighbridge_snapshot::TokenDigest;
 
-use crate::gateway::state;
+use crate::gateway::{ACCEPT_PAUSE, state};
 use crate::metrics;
 use crate::shared::Shared;
 
@@ -29,16 +31,29 @@ const JSON: &str = "application/json";
 /// What Prometheus asks for by name.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Connections at once; further ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 64;
+/// Longest a connection may take for a request's head, or stay without one.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// Longest a connection may live: one that doesn't read its answer keeps its place until then.
+const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
+/// How long it may take for its last answer then.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
 /// Answers until dropped.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(serve_connection(stream, Arc::clone(&shared)));
                 }
-                Err(error) => tracing::warn!(%error, "an admin connection couldn't be accepted"),
+                Err(error) => {
+                    tracing::warn!(%error, "an admin connection couldn't be accepted");
+                    // What the system has run out of is still missing: trying at once would spin.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             },
             Some(_) = connections.join_next() => {}
         }
@@ -50,11 +65,20 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
         let response = respond(&request, &shared);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection broke");
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    let mut served = tokio::time::timeout(CONNECTION_LIMIT, serving.as_mut()).await;
+    if served.is_err() {
+        serving.as_mut().graceful_shutdown();
+        served = tokio::time::timeout(LAST_ANSWER, serving).await;
+    }
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
+        Err(_) => tracing::debug!("an admin connection took too long"),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The admin port: alive, ready, counted, shown; and nothing of it secret or without bounds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
 use weighbridge_mock::{Fault, Rule, Script};
 
-use crate::socket::within;
+use crate::socket::{Socket, within};
 use crate::stack::{Answer, KEY, Stack, chat_stream, key, provider, route, two_accounts};
 
 /// An exposition in the OpenMetrics format, by family.
@@ -435,4 +436,44 @@ async fn a_refused_account_is_shown_as_refused() {
         .find(|one| one["account"] == "large")
         .unwrap();
     assert_eq!(large["state"], "Refused");
+}
+
+async fn silent(stack: &Stack) -> Socket {
+    Socket::connect_to(stack.gateway.admin_address()).await
+}
+
+#[tokio::test]
+async fn an_admin_connection_without_a_request_is_closed() {
+    let stack = Stack::start(1, &two_accounts()).await;
+    let never = silent(&stack).await;
+    let mut half = silent(&stack).await;
+    half.write("GET /livez HTTP/1.1\r\nhost: ad").await;
+    let mut once = silent(&stack).await;
+    once.write("GET /livez HTTP/1.1\r\nhost: admin\r\n\r\n")
+        .await;
+    assert_eq!(once.answer().await.status, 200);
+    for connection in [never, half, once] {
+        assert_eq!(connection.rest().await, "");
+    }
+}
+
+#[tokio::test]
+async fn silent_admin_connections_are_bounded_and_keep_nobody_out_for_long() {
+    let stack = Stack::start(1, &two_accounts()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..64 {
+        crowd.push(silent(&stack).await);
+    }
+    let since = Instant::now();
+    let mut late = silent(&stack).await;
+    late.write("GET /livez HTTP/1.1\r\nhost: admin\r\n\r\n")
+        .await;
+    assert_eq!(within(late.answer()).await.status, 200);
+    // Not before one of the others was closed.
+    assert!(
+        since.elapsed() > Duration::from_secs(2),
+        "took {:?}",
+        since.elapsed()
+    );
+    assert_eq!(stack.chat("chat").await.status, 200);
 }
