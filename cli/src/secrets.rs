@@ -13,7 +13,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use weighbridge_compiler::{LastGood, World, secret_file, secret_refs, secret_variable};
+use weighbridge_compiler::{
+    LastGood, World, secret_file, secret_refs, secret_variable, token_owners,
+};
 use weighbridge_crds::{TOKEN_KEY, VIRTUAL_KEY_LABEL};
 use weighbridge_snapshot::{ObjectName, Redacted};
 
@@ -76,7 +78,7 @@ impl Seeker<'_> {
     /// Adds to `world` what its manifests don't hold.
     pub(crate) fn fill(&self, world: &mut World, last_good: &LastGood) -> Search {
         let mut search = Search::default();
-        let owners = owners(world, last_good);
+        let owners = token_owners(world, last_good);
         let references = secret_refs(world, last_good);
         let variables = self.variables(&references, &mut search);
         self.watch_folders(&references, &mut search);
@@ -213,24 +215,6 @@ impl Seeker<'_> {
             }
         }
     }
-}
-
-/// The VirtualKey of each Secret that holds a token; of several, the first by name.
-fn owners(world: &World, last_good: &LastGood) -> BTreeMap<ObjectName, ObjectName> {
-    let present = world
-        .virtual_keys
-        .iter()
-        .map(|(name, object)| (name, &object.spec));
-    let good = last_good
-        .virtual_keys
-        .iter()
-        .map(|(name, good)| (name, &good.spec));
-    let mut owners = BTreeMap::new();
-    for (name, spec) in present.chain(good) {
-        let secret = ObjectName::new(&name.namespace, &spec.secret_name);
-        owners.entry(secret).or_insert_with(|| name.clone());
-    }
-    owners
 }
 
 /// Whether the manifests have the last word: they hold the value, or a VirtualKey's Secret without

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weighbridge_crds::{ProviderSpec, RouteSpec, VirtualKeySpec};
+use weighbridge_crds::{ProviderSpec, RouteSpec};
 use weighbridge_snapshot::{ObjectName, Snapshot, TokenDigest, VirtualKey};
 
 use crate::grants::NamespaceLabels;
 use crate::judge::{Found, Judged, Spec, judge_all};
-use crate::virtual_key::Reach;
+use crate::tokens::Claim;
+use crate::virtual_key::{Reach, judge_keys};
 use crate::{Condition, Good, Kind, LastGood, ObjectId, Reason, Verdict, World};
 use crate::{provider, secrets, tokens};
 
@@ -60,7 +61,17 @@ struct Claimant {
     name: ObjectName,
     verdict: Verdict,
     key: VirtualKey,
-    token: Result<TokenDigest, String>,
+    secret: ObjectName,
+    /// Whether it was accepted before.
+    known: bool,
+}
+
+/// What became of a VirtualKey's claim to a Secret, and to the token in it.
+enum Token {
+    Found(TokenDigest),
+    Missing(String),
+    /// The Secret is this VirtualKey's.
+    Taken(ObjectName),
 }
 
 impl Pass<'_> {
@@ -115,34 +126,38 @@ impl Pass<'_> {
 
     fn compile_virtual_keys(&mut self) {
         let claimants = self.claimants();
+        let tokens = self.tokens(&claimants);
         let claims = claimants
             .iter()
-            .filter_map(|claimant| Some((claimant.name.clone(), *claimant.token.as_ref().ok()?)))
-            .collect();
+            .zip(&tokens)
+            .filter_map(|(claimant, token)| match token {
+                Token::Found(token) => Some((claimant.name.clone(), *token)),
+                Token::Missing(_) | Token::Taken(_) => None,
+            });
+        let claims = claims.collect();
         self.compiled.last_good.tokens = tokens::owners(&claims, &self.last_good.tokens);
-        for claimant in claimants {
-            self.settle(claimant);
+        for (claimant, token) in claimants.into_iter().zip(tokens) {
+            match token {
+                Token::Taken(owner) => self.turn_away(claimant, &owner),
+                Token::Found(token) => self.settle(claimant, Ok(token)),
+                Token::Missing(cause) => self.settle(claimant, Err(cause)),
+            }
         }
     }
 
     /// Judges the VirtualKeys; those of which something is in force go on to claim their tokens.
     fn claimants(&mut self) -> Vec<Claimant> {
-        let found = self.world.virtual_keys.iter().map(|(name, object)| Found {
-            name,
-            uid: object.metadata.uid.as_deref(),
-            generation: object.metadata.generation,
-            spec: Ok(&object.spec),
-        });
-        let goods = &self.last_good.virtual_keys;
         let mut claimants = Vec::new();
-        for (name, judged) in judge_all::<VirtualKeySpec>(found, &self.world.unreadable, goods) {
+        for (name, judged) in judge_keys(self.world, self.last_good) {
+            let known = judged.known;
             let goods = &mut self.compiled.last_good.virtual_keys;
             match begin(&name, judged, goods) {
                 (verdict, Some(draft)) => claimants.push(Claimant {
-                    token: secrets::token(self.world, &name, &draft.secret_name),
+                    secret: draft.secret(&name),
                     name,
                     verdict,
                     key: draft.key,
+                    known,
                 }),
                 (verdict, None) => self.conclude(ObjectId::new(Kind::VirtualKey, name), verdict),
             }
@@ -150,13 +165,57 @@ impl Pass<'_> {
         claimants
     }
 
+    /// Looks for the claimants' tokens; one for each, in their order.
+    fn tokens(&self, claimants: &[Claimant]) -> Vec<Token> {
+        let claims = claimants.iter().map(|claimant| Claim {
+            key: &claimant.name,
+            secret: claimant.secret.clone(),
+            known: claimant.known,
+        });
+        let owners = tokens::secret_owners(self.world, claims);
+        let find = |Claimant { name, secret, .. }: &Claimant| match owners.get(secret) {
+            Some(owner) if *owner != name => Token::Taken((*owner).clone()),
+            _ => secrets::token(self.world, name, secret).map_or_else(Token::Missing, Token::Found),
+        };
+        claimants.iter().map(find).collect()
+    }
+
+    /// Refuses a VirtualKey whose Secret is another's. One that was never accepted isn't now either.
+    fn turn_away(&mut self, claimant: Claimant, owner: &ObjectName) {
+        let Claimant {
+            name,
+            mut verdict,
+            key,
+            secret,
+            known,
+        } = claimant;
+        let consequence = match known {
+            true => "no token of it is in force",
+            false => "nothing of it is in force",
+        };
+        let cause = format!(
+            "spec.secretName: found {:?}, which is also VirtualKey {owner}'s; allowed is a Secret of its own ({consequence})",
+            secret.name
+        );
+        verdict.accepted = Condition::refused(Reason::SecretInUse, cause);
+        if known {
+            self.compiled
+                .snapshot
+                .virtual_keys
+                .insert(name.clone(), key);
+        } else {
+            self.compiled.last_good.virtual_keys.remove(&name);
+        }
+        self.conclude(ObjectId::new(Kind::VirtualKey, name), verdict);
+    }
+
     /// Gives a VirtualKey its token, or refuses its claim, and resolves the rest of it.
-    fn settle(&mut self, claimant: Claimant) {
+    fn settle(&mut self, claimant: Claimant, token: Result<TokenDigest, String>) {
         let Claimant {
             name,
             mut verdict,
             mut key,
-            token,
+            ..
         } = claimant;
         let reach = Reach {
             providers: &self.providers,

@@ -28,6 +28,11 @@ pub(crate) trait Spec: Clone {
     /// itself invalid or unclear is not taken over.
     fn follow(&mut self, newer: Urgent);
 
+    /// Checks that this may follow an accepted spec of the same object.
+    fn check_change(&self, _accepted: &Self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Checks the object's name beyond what every kind's must be.
     fn check_name(_name: &str) -> Result<(), Refusal> {
         Ok(())
@@ -48,6 +53,8 @@ pub(crate) struct Judged<S: Spec> {
     pub(crate) generation: Option<i64>,
     pub(crate) accepted: Condition,
     pub(crate) draft: Option<S::Draft>,
+    /// Whether the same object was accepted before.
+    pub(crate) known: bool,
     /// What the next compile falls back to.
     pub(crate) good: Option<Good<S>>,
 }
@@ -75,14 +82,17 @@ pub(crate) fn judge_all<'a, S: Spec + 'a>(
 }
 
 fn judge<S: Spec>(found: &Found<'_, S>, good: Option<&Good<S>>) -> Judged<S> {
-    let (reason, cause) = match found.spec.map(|spec| (spec, read(found.name, spec))) {
-        Ok((spec, Ok(draft))) => return accept(found, spec, draft),
+    let good = good.filter(|good| good.uid.as_deref() == found.uid);
+    let accepted = good.map(|good| &good.spec);
+    let (reason, cause) = match found
+        .spec
+        .map(|spec| (spec, read(found.name, spec, accepted)))
+    {
+        Ok((spec, Ok(draft))) => return accept(found, spec, draft, good.is_some()),
         Ok((_, Err(refusal))) => (Reason::Invalid, refusal.to_string()),
         Err(unreadable) => (Reason::Unreadable, unreadable.message.clone()),
     };
-    let mut good = good
-        .filter(|good| good.uid.as_deref() == found.uid)
-        .cloned();
+    let mut good = good.cloned();
     if let Some(good) = &mut good {
         good.spec.follow(match found.spec {
             Ok(newer) => newer.urgent(),
@@ -103,15 +113,17 @@ fn judge<S: Spec>(found: &Found<'_, S>, good: Option<&Good<S>>) -> Judged<S> {
         generation: found.generation,
         accepted: Condition::refused(reason, format!("{cause} ({consequence})")),
         draft,
+        known: good.is_some(),
         good,
     }
 }
 
-fn accept<S: Spec>(found: &Found<'_, S>, spec: &S, draft: S::Draft) -> Judged<S> {
+fn accept<S: Spec>(found: &Found<'_, S>, spec: &S, draft: S::Draft, known: bool) -> Judged<S> {
     Judged {
         generation: found.generation,
         accepted: Condition::accepted(),
         draft: Some(draft),
+        known,
         good: Some(Good {
             uid: found.uid.map(str::to_owned),
             generation: found.generation,
@@ -120,9 +132,13 @@ fn accept<S: Spec>(found: &Found<'_, S>, spec: &S, draft: S::Draft) -> Judged<S>
     }
 }
 
-fn read<S: Spec>(name: &ObjectName, spec: &S) -> Result<S::Draft, Refusal> {
+fn read<S: Spec>(name: &ObjectName, spec: &S, accepted: Option<&S>) -> Result<S::Draft, Refusal> {
     check_part_name(&name.namespace).at("metadata.namespace")?;
     check_object_name(&name.name).at("metadata.name")?;
     S::check_name(&name.name).at("metadata.name")?;
-    spec.read(&name.namespace).at("spec")
+    let draft = spec.read(&name.namespace).at("spec")?;
+    if let Some(accepted) = accepted {
+        spec.check_change(accepted).at("spec")?;
+    }
+    Ok(draft)
 }

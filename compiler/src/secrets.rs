@@ -13,7 +13,7 @@ use weighbridge_crds::{
 };
 use weighbridge_snapshot::{Credential, ObjectName, Redacted, TokenDigest};
 
-use crate::{LastGood, Secret, SecretPlaces, World};
+use crate::{Kind, LastGood, ObjectId, Secret, SecretPlaces, World};
 
 /// The most characters of a credential: what servers commonly take as one header.
 const CREDENTIAL: usize = 8192;
@@ -21,8 +21,8 @@ const CREDENTIAL: usize = 8192;
 const TOKEN: RangeInclusive<usize> = 16..=512;
 
 /// Every Secret's key that some object refers to, the VirtualKeys' `token` included: by its spec in the
-/// world or by its last good one, which may be the one in force. References whose names aren't valid
-/// are left out (their objects are refused).
+/// world or by its last good one, which may be the one in force as long as the object is there.
+/// References whose names aren't valid are left out (their objects are refused).
 pub fn secret_refs(world: &World, last_good: &LastGood) -> BTreeSet<(ObjectName, String)> {
     let providers = world
         .providers
@@ -31,6 +31,7 @@ pub fn secret_refs(world: &World, last_good: &LastGood) -> BTreeSet<(ObjectName,
     let good_providers = last_good
         .providers
         .iter()
+        .filter(|(name, good)| is_there(world, Kind::Provider, name, good.uid.as_deref()))
         .map(|(name, good)| (name, &good.spec));
     let keys = world
         .virtual_keys
@@ -39,6 +40,7 @@ pub fn secret_refs(world: &World, last_good: &LastGood) -> BTreeSet<(ObjectName,
     let good_keys = last_good
         .virtual_keys
         .iter()
+        .filter(|(name, good)| is_there(world, Kind::VirtualKey, name, good.uid.as_deref()))
         .map(|(name, good)| (name, &good.spec));
     let credentials = providers
         .chain(good_providers)
@@ -87,6 +89,21 @@ pub fn secret_variable(secret: &ObjectName, key: &str) -> String {
     )
 }
 
+/// Whether the object is in the world, readable or not, and the one with this `metadata.uid`.
+fn is_there(world: &World, kind: Kind, name: &ObjectName, uid: Option<&str>) -> bool {
+    let metadata = match kind {
+        Kind::Provider => world.providers.get(name).map(|object| &object.metadata),
+        Kind::Route => world.routes.get(name).map(|object| &object.metadata),
+        Kind::VirtualKey => world.virtual_keys.get(name).map(|object| &object.metadata),
+    };
+    let found = metadata.map(|metadata| metadata.uid.as_deref());
+    let unreadable = || {
+        let object = world.unreadable.get(&ObjectId::new(kind, name.clone()))?;
+        Some(object.uid.as_deref())
+    };
+    found.or_else(unreadable) == Some(uid)
+}
+
 fn is_valid(secret: &ObjectName, key: &str) -> bool {
     check_part_name(&secret.namespace).is_ok()
         && check_object_name(&secret.name).is_ok()
@@ -115,24 +132,23 @@ pub(crate) fn credential(
     }
 }
 
-/// The digest of the token of the VirtualKey `owner`, or why there is none.
+/// The digest of the token of the VirtualKey `owner` in the Secret `name`, or why there is none.
 pub(crate) fn token(
     world: &World,
     owner: &ObjectName,
-    secret_name: &str,
+    name: &ObjectName,
 ) -> Result<TokenDigest, String> {
-    let name = ObjectName::new(&owner.namespace, secret_name);
     let secret = world
         .secrets
-        .get(&name)
-        .ok_or_else(|| not_there(world, &name, TOKEN_KEY))?;
+        .get(name)
+        .ok_or_else(|| not_there(world, name, TOKEN_KEY))?;
     if secret.labels.get(VIRTUAL_KEY_LABEL) != Some(&owner.name) {
         return Err(format!(
             "Secret {name} lacks the label {VIRTUAL_KEY_LABEL}: {}, so it is neither read nor written",
             owner.name
         ));
     }
-    let text = visible_text(secret, TOKEN_KEY).ok_or_else(|| not_there(world, &name, TOKEN_KEY))?;
+    let text = visible_text(secret, TOKEN_KEY).ok_or_else(|| not_there(world, name, TOKEN_KEY))?;
     if TOKEN.contains(&text.len()) {
         Ok(TokenDigest::of(text.as_bytes()))
     } else {

@@ -89,6 +89,8 @@ pub enum Reason {
     Invalid,
     /// The object can't be read as its kind.
     Unreadable,
+    /// The Secret is another VirtualKey's.
+    SecretInUse,
     /// The token already is another VirtualKey's.
     TokenInUse,
     /// Everything referred to is there and may be used.

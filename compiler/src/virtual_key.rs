@@ -2,19 +2,19 @@
 //!
 //! Must never tell a tenant whether something is missing or merely not theirs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use weighbridge_crds::{
     AccountNarrowing, RouteRef, Timestamp, VirtualKeySpec, bounds, check_object_name,
     check_part_name,
 };
-use weighbridge_snapshot::{self as snapshot, Names, ObjectName, routes_of};
+use weighbridge_snapshot::{self as snapshot, ObjectName, routes_of};
 
-use crate::judge::Spec;
+use crate::judge::{Found, Judged, Spec, judge_all};
 use crate::provider;
 use crate::refusal::{At, Refusal, list};
 use crate::route::read_account_names;
-use crate::{Kind, Stated, Urgent};
+use crate::{Kind, LastGood, Stated, Urgent, World};
 
 /// The most sentences about Routes that lost a name.
 const SHADOWED: usize = 16;
@@ -23,7 +23,7 @@ const SHADOWED: usize = 16;
 pub(crate) struct Draft {
     /// Without tokens.
     pub(crate) key: snapshot::VirtualKey,
-    pub(crate) secret_name: String,
+    secret_name: String,
 }
 
 /// What a VirtualKey is resolved against.
@@ -80,6 +80,18 @@ impl Spec for VirtualKeySpec {
         })
     }
 
+    /// The schema's own rule; files have nobody else to hold them to it.
+    fn check_change(&self, accepted: &Self) -> Result<(), Refusal> {
+        if self.secret_name == accepted.secret_name {
+            return Ok(());
+        }
+        let allowed = format!(
+            "{:?} as before: it can't be changed, so make another VirtualKey",
+            accepted.secret_name
+        );
+        Err(Refusal::new(format!("{:?}", self.secret_name), allowed)).at("secretName")
+    }
+
     fn urgent(&self) -> Urgent {
         self.into()
     }
@@ -96,6 +108,27 @@ impl Spec for VirtualKeySpec {
             Stated::Said(_) | Stated::Unclear => {}
         }
     }
+}
+
+impl Draft {
+    /// The Secret that holds the token of `owner`, whose draft this is.
+    pub(crate) fn secret(&self, owner: &ObjectName) -> ObjectName {
+        ObjectName::new(&owner.namespace, &self.secret_name)
+    }
+}
+
+/// Judges every VirtualKey.
+pub(crate) fn judge_keys(
+    world: &World,
+    last_good: &LastGood,
+) -> BTreeMap<ObjectName, Judged<VirtualKeySpec>> {
+    let found = world.virtual_keys.iter().map(|(name, object)| Found {
+        name,
+        uid: object.metadata.uid.as_deref(),
+        generation: object.metadata.generation,
+        spec: Ok(&object.spec),
+    });
+    judge_all(found, &world.unreadable, &last_good.virtual_keys)
 }
 
 impl Reach<'_> {
@@ -157,28 +190,20 @@ impl Reach<'_> {
     /// The model names that a Route claims and another, more preferred by this key, serves.
     pub(crate) fn shadowed(&self, name: &ObjectName, key: &snapshot::VirtualKey) -> Vec<String> {
         let routes = routes_of(name, key, self.routes);
-        let names = Names::new(
-            routes
-                .iter()
-                .map(|(id, route)| (*id, route.models.as_slice())),
-        );
-        let winner = |pattern: &snapshot::ModelPattern| match pattern {
-            snapshot::ModelPattern::Exact(name) => names.get(name).map(|(id, _)| *id),
-            snapshot::ModelPattern::Prefix(prefix) => names
-                .prefixes()
-                .find(|(other, _)| other == prefix)
-                .map(|(_, id)| *id),
-        };
-        routes
+        let claims = routes
             .iter()
-            .flat_map(|(id, route)| route.models.iter().map(move |pattern| (*id, pattern)))
-            .filter_map(|(id, pattern)| Some((id, pattern, winner(pattern)?)))
-            .filter(|(id, _, winner)| id != winner)
+            .flat_map(|(id, route)| route.models.iter().map(move |pattern| (*id, pattern)));
+        // As `Names` has it: the first to claim a pattern keeps it.
+        let mut first = HashMap::new();
+        let lost = claims.filter_map(|(id, pattern)| {
+            let winner = *first.entry(pattern).or_insert(id);
+            (winner != id).then_some((id, pattern, winner))
+        });
+        lost.take(SHADOWED)
             .map(|(id, pattern, winner)| {
                 let pattern = String::from(pattern.clone());
                 format!("{pattern:?} of Route {id}: Route {winner} serves it")
             })
-            .take(SHADOWED)
             .collect()
     }
 }
