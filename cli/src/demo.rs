@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When an address can't be listened on, or the folder not be made.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    init_logging(LogFormat::Text, "error,weighbridge=warn")?;
+    let _logging = init_logging(LogFormat::Text, "error,weighbridge=warn")?;
     // One thread beside this one: reading many files here doesn't keep callers waiting there.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

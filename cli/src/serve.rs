@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When the paths hold nothing, or the gateway can't start.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    init_logging(arguments.log_format, &arguments.log)?;
+    let _logging = init_logging(arguments.log_format, &arguments.log)?;
     // One thread beside this one: reading many files here doesn't keep callers waiting there.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -45,6 +45,6 @@ mod walk;
 mod worker;
 
 pub use gateway::{AccountState, AccountTraffic, Gateway, StartError};
-pub use logging::{LogFilterError, LogFormat, init_logging};
+pub use logging::{LogFilterError, LogFormat, Logging, init_logging};
 pub use settings::Settings;
 pub use upstream::TlsError;

@@ -46,11 +46,13 @@ impl Program {
         let mut seen = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) if line.contains(part) => return,
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("no line with {part:?} in {seen:?}"),
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {part:?} in {seen:?}");
+            };
+            if line.contains(part) {
+                return;
             }
+            seen.push(line);
         }
     }
 
@@ -63,13 +65,9 @@ impl Program {
     /// Its exit code, once it has said all.
     fn code(mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
+        let left = || deadline.saturating_duration_since(Instant::now());
+        // The lines end when the process does.
+        while self.lines.recv_timeout(left()).is_ok() {}
         assert!(Instant::now() < deadline, "it doesn't end");
         self.child.wait().unwrap().code()
     }

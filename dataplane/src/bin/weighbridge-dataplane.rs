@@ -38,15 +38,18 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = init_logging(arguments.log_format, &arguments.log) {
-        // Nothing else can tell it: there is no log yet.
-        let text = format!("{:#}\n", anyhow::Error::from(error));
-        drop(std::io::Write::write_all(
-            &mut std::io::stderr(),
-            text.as_bytes(),
-        ));
-        return ExitCode::from(2);
-    }
+    let _logging = match init_logging(arguments.log_format, &arguments.log) {
+        Ok(logging) => logging,
+        Err(error) => {
+            // Nothing else can tell it: there is no log yet.
+            let text = format!("{:#}\n", anyhow::Error::from(error));
+            drop(std::io::Write::write_all(
+                &mut std::io::stderr(),
+                text.as_bytes(),
+            ));
+            return ExitCode::from(2);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

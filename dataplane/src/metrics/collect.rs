@@ -14,6 +14,7 @@ use weighbridge_snapshot::Operation;
 use super::{AttemptOutcome, Outcome, REFUSALS};
 use crate::cells::{Distribution, SECONDS, TOKENS, distribution};
 use crate::health::Eligibility;
+use crate::logging;
 use crate::runtime::{Account, Provider, Runtime};
 use crate::shared::Shared;
 
@@ -237,6 +238,12 @@ impl Scrape {
             "Bytes of request bodies held now",
         )?
         .encode_gauge(&(self.shared.buffered.held() as u64))?;
+        let mut dropped = counter(
+            encoder,
+            "weighbridge_log_lines_dropped",
+            "Log lines that nobody took in time",
+        )?;
+        add(&mut dropped, &[], logging::dropped_lines())?;
         let revision = [("revision", self.runtime.revision.to_string())];
         let mut configuration = encoder.encode_descriptor(
             "weighbridge_configuration",
