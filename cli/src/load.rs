@@ -1,4 +1,4 @@
-//! Reading resources from files and folders of YAML.
+//! Reading resources from files and folders of YAML and JSON.
 //!
 //! Owns the objects as they stand in files, each with its place, and the problems in the way. Must
 //! never judge a spec (the compiler does), look for a secret elsewhere, or show a Secret's value.
@@ -10,6 +10,8 @@ mod list;
 mod manifest;
 mod object;
 mod parse;
+mod syntax;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;

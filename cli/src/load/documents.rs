@@ -28,6 +28,16 @@ pub(super) struct Unfit {
     pub(super) message: String,
 }
 
+/// A text that is one document by itself, unless it holds nothing.
+pub(super) fn whole(text: &str) -> Vec<Document<'_>> {
+    let document = Document {
+        lines_before: 0,
+        first_line: 1,
+        text,
+    };
+    Vec::from_iter((!text.trim().is_empty()).then_some(document))
+}
+
 /// Splits a file's text at its document markers, and leaves out what holds nothing.
 ///
 /// `---` and `...` at the beginning of a line end every kind of content, block scalars included (YAML

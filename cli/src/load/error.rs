@@ -5,6 +5,7 @@
 
 use super::Place;
 use super::documents::Document;
+use super::syntax::Fault;
 
 /// How many allowed names a message lists.
 const NAMES: usize = 10;
@@ -25,24 +26,13 @@ pub(super) enum Values {
     Hidden,
 }
 
-/// Words an error of `document`, a part of `file`.
-pub(super) fn word(
-    error: &serde_yaml::Error,
-    document: &Document<'_>,
-    file: &Place,
-    values: Values,
-) -> Worded {
-    let raw = error.to_string();
-    let (place, raw) = match error.location() {
-        None => (file.at(document.first_line, None), raw),
-        Some(location) => {
-            let (line, column) = (location.line(), location.column());
-            let own = format!(" at line {line} column {column}");
-            let place = file.at(line + document.lines_before, Some(column));
-            (place, raw.replacen(&own, "", 1))
-        }
+/// Words what a parser says against `document`, a part of `file`.
+pub(super) fn word(fault: &Fault, document: &Document<'_>, file: &Place, values: Values) -> Worded {
+    let place = match fault.at {
+        None => file.at(document.first_line, None),
+        Some((line, column)) => file.at(line + document.lines_before, Some(column)),
     };
-    let message = reword(&in_file(&raw, document.lines_before), values);
+    let message = reword(&in_file(&fault.message, document.lines_before), values);
     Worded { place, message }
 }
 

@@ -1,21 +1,42 @@
 //! The objects of a `v1 List`, read in place so that errors keep their line.
 //!
 //! What kind an item is may stand behind its spec, so the heads are read first; then come passes over
-//! the whole List, each ended by the first item that can't be read. Must never read an item twice.
+//! the whole List, each ended by the first item that can't be read. Which items those are is asked of
+//! the List as a tree, so that a bad one keeps no good one from being read. Must never read an item
+//! twice.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 
 use serde::de::{
     Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
 use super::object::Shape;
+use super::syntax::{Fault, Syntax};
+use super::tree::Tree;
 use super::{About, Object};
+
+/// A List, of which only the items matter.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct ListOf<T> {
+    #[serde(default = "Vec::new")]
+    pub(super) items: Vec<T>,
+}
+
+/// An item that is to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) index: usize,
+    pub(super) shape: Shape,
+    pub(super) about: About,
+}
 
 /// A List's items, on their way.
 pub(super) struct Items {
     /// What is still to be read, by index.
-    wanted: Vec<Option<(Shape, About)>>,
+    wanted: BTreeMap<usize, Item>,
     /// The item that a pass is at.
     at: usize,
     read: Vec<(About, Object)>,
@@ -23,9 +44,9 @@ pub(super) struct Items {
 
 impl Items {
     /// Items of which these are to be read.
-    pub(super) fn new(wanted: Vec<Option<(Shape, About)>>) -> Self {
+    pub(super) fn new(wanted: impl IntoIterator<Item = Item>) -> Self {
         Self {
-            wanted,
+            wanted: wanted.into_iter().map(|item| (item.index, item)).collect(),
             at: 0,
             read: Vec::new(),
         }
@@ -35,23 +56,51 @@ impl Items {
     ///
     /// # Errors
     /// When the item it is at can't be read.
-    pub(super) fn read(&mut self, text: &str) -> Result<(), serde_yaml::Error> {
+    pub(super) fn read(&mut self, syntax: Syntax, text: &str) -> Result<(), Fault> {
         self.at = 0;
-        serde_yaml::Deserializer::from_str(text).deserialize_map(ListPass(self))
+        syntax.read_with(text, ListPass(self))
     }
 
     /// Hands over what was read.
     pub(super) fn take_read(&mut self) -> Vec<(About, Object)> {
-        std::mem::take(&mut self.read)
+        mem::take(&mut self.read)
     }
 
     /// Gives up the item that ended the pass; `None` when it wasn't an item that did.
-    pub(super) fn give_up(&mut self) -> Option<(Shape, About)> {
-        self.wanted.get_mut(self.at)?.take()
+    pub(super) fn give_up(&mut self) -> Option<Item> {
+        self.wanted.remove(&self.at)
+    }
+
+    /// Takes out the items that can't be read from the List as a tree, each with why.
+    pub(super) fn take_suspects(&mut self, trees: Vec<Tree>) -> Vec<(Item, Fault)> {
+        let mut suspects = Vec::new();
+        for (index, tree) in trees.into_iter().enumerate() {
+            let wanted = self.wanted.get(&index);
+            let read = wanted.map(|item| item.shape.read(&item.about, tree));
+            if let Some(Err(error)) = read {
+                let message = error.to_string();
+                let item = self.wanted.remove(&index);
+                suspects.extend(item.map(|item| (item, Fault { at: None, message })));
+            }
+        }
+        suspects
+    }
+
+    /// Gives up whatever is left.
+    pub(super) fn give_up_all(&mut self) -> Vec<Item> {
+        mem::take(&mut self.wanted).into_values().collect()
     }
 }
 
 struct ListPass<'a>(&'a mut Items);
+
+impl<'de> DeserializeSeed<'de> for ListPass<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
 impl<'de> Visitor<'de> for ListPass<'_> {
     type Value = ();
@@ -103,14 +152,14 @@ impl<'de> DeserializeSeed<'de> for ItemPass<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Items { wanted, at, read } = self.0;
-        let item = wanted.get_mut(*at);
-        let Some(item) = item.filter(|item| item.is_some()) else {
+        let Some(item) = wanted.get(at) else {
             return IgnoredAny::deserialize(deserializer).map(drop);
         };
-        if let Some((shape, about)) = &*item {
-            read.push((about.clone(), shape.read(about, deserializer)?));
-            *item = None;
-        }
+        read.push((
+            item.about.clone(),
+            item.shape.read(&item.about, deserializer)?,
+        ));
+        wanted.remove(at);
         Ok(())
     }
 }

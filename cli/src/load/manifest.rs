@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use weighbridge_compiler::Secret;
 use weighbridge_crds::check_secret_key;
 use weighbridge_snapshot::Redacted;
@@ -21,23 +21,27 @@ pub(super) struct Head {
     pub(super) api_version: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) metadata: Option<HeadMetadata>,
+    /// Of no object, but of a compiled snapshot.
+    pub(super) format: Option<Scalar>,
 }
 
 /// What names an object.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct HeadMetadata {
-    pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
+    pub(super) namespace: Option<Scalar>,
+    pub(super) name: Option<Scalar>,
     pub(super) uid: Option<String>,
     pub(super) generation: Option<i64>,
 }
 
-/// The heads of a `v1 List`.
-#[derive(Debug, serde::Deserialize)]
-pub(super) struct ListHead {
-    #[serde(default)]
-    pub(super) items: Vec<Head>,
+/// What stands where text is allowed. What YAML takes for a number or a truth value is no text, as for
+/// an API server.
+#[derive(Debug)]
+pub(super) enum Scalar {
+    Text(String),
+    /// Something else, and what.
+    Other(&'static str),
 }
 
 /// An object with a spec.
@@ -62,8 +66,8 @@ pub(super) struct Metadata {
     _name: IgnoredAny,
     #[serde(rename = "namespace")]
     _namespace: IgnoredAny,
-    pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) annotations: Option<BTreeMap<String, String>>,
+    pub(super) labels: Texts,
+    pub(super) annotations: Texts,
     #[serde(rename = "uid")]
     _uid: IgnoredAny,
     #[serde(rename = "generation")]
@@ -123,6 +127,10 @@ pub(super) struct NamespaceManifest {
     _status: IgnoredAny,
 }
 
+/// A map of texts, where there is one; a key twice is refused.
+#[derive(Debug, Default)]
+pub(super) struct Texts(pub(super) Option<BTreeMap<String, String>>);
+
 /// A map of secret values; a key twice is refused.
 struct Values<C> {
     values: BTreeMap<String, Redacted<Vec<u8>>>,
@@ -151,10 +159,115 @@ impl From<SecretManifest> for Secret {
         // An API server writes `stringData` over `data`.
         data.extend(manifest.string_data.values);
         Self {
-            labels: manifest.metadata.labels.unwrap_or_default(),
+            labels: manifest.metadata.labels.into(),
             data,
         }
     }
+}
+
+impl From<Texts> for BTreeMap<String, String> {
+    fn from(texts: Texts) -> Self {
+        texts.0.unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+        impl<'de> Visitor<'de> for ScalarVisitor {
+            type Value = Scalar;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(text.to_owned()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Scalar, E> {
+                Ok(Scalar::Other("nothing"))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a truth value"))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a number"))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a number"))
+            }
+
+            fn visit_i128<E>(self, _: i128) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a number"))
+            }
+
+            fn visit_u128<E>(self, _: u128) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a number"))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Other("a number"))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Other("a list"))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Other("a map"))
+            }
+        }
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextsVisitor;
+        impl<'de> Visitor<'de> for TextsVisitor {
+            type Value = Texts;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map of keys and texts")
+            }
+
+            fn visit_unit<E>(self) -> Result<Texts, E> {
+                Ok(Texts(None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+                let mut texts = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, Scalar>()? {
+                    let text = match value {
+                        Scalar::Text(text) => text,
+                        Scalar::Other(found) => {
+                            let message = format!("found {found} under {key:?}; {QUOTED}");
+                            return Err(A::Error::custom(message));
+                        }
+                    };
+                    if texts.insert(key.clone(), text).is_some() {
+                        return Err(twice(&key));
+                    }
+                }
+                Ok(Texts(Some(texts)))
+            }
+        }
+        deserializer.deserialize_any(TextsVisitor)
+    }
+}
+
+/// What to do about a value that isn't text.
+pub(super) const QUOTED: &str =
+    "allowed is text; quote what looks like a number, true, false or null";
+
+fn twice<E: Error>(key: &str) -> E {
+    E::custom(format_args!("found the key {key:?} twice; allowed is once"))
 }
 
 impl Coding for Base64 {
@@ -205,8 +318,7 @@ impl<'de, C: Coding> Deserialize<'de> for Values<C> {
                     })?;
                     let Value(value, _) = map.next_value::<Value<C>>()?;
                     if values.insert(key.clone(), value).is_some() {
-                        let twice = format_args!("found the key {key:?} twice; allowed is once");
-                        return Err(A::Error::custom(twice));
+                        return Err(twice(&key));
                     }
                 }
                 Ok(Values {

@@ -3,7 +3,7 @@
 //! Must never judge what a spec says.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 use weighbridge_compiler::ObjectId;
 use weighbridge_crds::{Provider, Route, VirtualKey};
 
@@ -43,8 +43,19 @@ impl Shape {
             Self::Secret => SecretManifest::deserialize(deserializer)
                 .map(|manifest| Object::Secret(manifest.into())),
             Self::Namespace => NamespaceManifest::deserialize(deserializer)
-                .map(|manifest| Object::Namespace(manifest.metadata.labels.unwrap_or_default())),
+                .map(|manifest| Object::Namespace(manifest.metadata.labels.into())),
         }
+    }
+}
+
+/// An object that is to be read, once its head is known.
+pub(super) struct ObjectSeed<'a>(pub(super) Shape, pub(super) &'a About);
+
+impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
+    type Value = Object;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Object, D::Error> {
+        self.0.read(self.1, deserializer)
     }
 }
 
@@ -65,8 +76,8 @@ fn open<'de, S: Deserialize<'de>, D: Deserializer<'de>>(
         name: Some(name),
         uid: about.uid.clone(),
         generation: about.generation,
-        labels: envelope.metadata.labels,
-        annotations: envelope.metadata.annotations,
+        labels: envelope.metadata.labels.0,
+        annotations: envelope.metadata.annotations.0,
         ..ObjectMeta::default()
     };
     Ok((metadata, envelope.spec))

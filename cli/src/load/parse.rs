@@ -3,23 +3,26 @@
 //! Guarantees: total, whatever the bytes; a document that can't be read costs none of the others; an
 //! object in a List that can't be read costs none of its neighbours. Must never touch a file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-use weighbridge_compiler::{Kind, ObjectId};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use weighbridge_compiler::{Kind, ObjectId, Urgent};
 use weighbridge_crds::{GROUP, VERSION, check_object_name, check_part_name};
-use weighbridge_snapshot::ObjectName;
+use weighbridge_snapshot::{FORMAT, ObjectName};
 
 use super::documents::{self, Document};
 use super::error::{Values, word};
-use super::list::Items;
-use super::manifest::{Head, HeadMetadata, ListHead};
-use super::object::Shape;
+use super::list::{Item, Items, ListOf};
+use super::manifest::{Head, HeadMetadata, QUOTED, Scalar};
+use super::object::{ObjectSeed, Shape};
+use super::syntax::{Fault, Syntax};
+use super::tree::Tree;
 use super::{About, Found, Id, Object, Place, Problem};
 
-/// How many objects of one List are reported as unreadable; each costs another pass over the List.
-const LIST_PROBLEMS: usize = 16;
+/// How many objects of one List are reported with line and column; each costs another pass over it.
+const LIST_PLACES: usize = 16;
 
 /// What a file holds.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +31,9 @@ pub(crate) struct Parsed {
     pub(crate) objects: Vec<Found>,
     /// What could not.
     pub(crate) problems: Vec<Problem>,
-    /// Objects of kinds that a standalone gateway doesn't read, as sentences.
+    /// What of the objects that could not be read never waits for being mended.
+    pub(crate) urgent: BTreeMap<Id, Urgent>,
+    /// What a standalone gateway doesn't read, as sentences.
     pub(crate) ignored: Vec<Problem>,
 }
 
@@ -43,6 +48,7 @@ enum Said {
 /// A document that is being read.
 struct Reader<'a> {
     file: Place,
+    syntax: Syntax,
     document: Document<'a>,
     parsed: &'a mut Parsed,
 }
@@ -50,39 +56,44 @@ struct Reader<'a> {
 /// Reads a file's bytes.
 pub(crate) fn parse(file: &Arc<Path>, bytes: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
+    let syntax = Syntax::of(file);
     let file = Place::of(file);
-    match documents::decode(bytes) {
-        Ok(text) => {
-            for document in documents::split(text) {
-                let file = file.clone();
-                Reader {
-                    file,
-                    document,
-                    parsed: &mut parsed,
-                }
-                .read();
-            }
-        }
-        Err(unfit) => {
+    let documents = match (documents::decode(bytes), syntax) {
+        (Ok(text), Syntax::Yaml) => documents::split(text),
+        (Ok(text), Syntax::Json) => documents::whole(text),
+        (Err(unfit), _) => {
             let place = file.at(unfit.line, Some(unfit.column));
             parsed.problems.push(Problem::new(place, unfit.message));
+            return parsed;
         }
+    };
+    if documents.is_empty() {
+        let nothing = Problem::new(file.clone(), "found nothing in it");
+        parsed.ignored.push(nothing);
+    }
+    for document in documents {
+        let file = file.clone();
+        Reader {
+            file,
+            syntax,
+            document,
+            parsed: &mut parsed,
+        }
+        .read();
     }
     parsed
 }
 
 impl Reader<'_> {
     fn read(mut self) {
-        if let Err(unfit) = self.document.check() {
+        if let (Syntax::Yaml, Err(unfit)) = (self.syntax, self.document.check()) {
             let place = self.file.at(unfit.line, Some(unfit.column));
-            return self
-                .parsed
-                .problems
-                .push(Problem::new(place, unfit.message));
+            let problem = Problem::new(place, unfit.message);
+            return self.parsed.problems.push(problem);
         }
-        let head = match serde_yaml::from_str::<Head>(self.document.text) {
+        let head = match self.syntax.read::<Head>(self.document.text) {
             Ok(head) => head,
-            Err(error) => return self.refuse_head(&error),
+            Err(fault) => return self.refuse_head(&fault),
         };
         match say(head) {
             Said::List => self.read_list(),
@@ -97,62 +108,94 @@ impl Reader<'_> {
 
     fn read_object(&mut self, shape: Shape, about: About) {
         let place = self.first_line();
-        match shape.read(
-            &about,
-            serde_yaml::Deserializer::from_str(self.document.text),
-        ) {
+        let seed = ObjectSeed(shape, &about);
+        match self.syntax.read_with(self.document.text, seed) {
             Ok(object) => self.parsed.objects.push(found(about, place, object)),
-            Err(error) => self.refuse_object(&error, shape, about),
+            Err(fault) => {
+                let urgent = self.syntax.read(self.document.text).unwrap_or_default();
+                self.refuse_object(&fault, shape, about, urgent);
+            }
         }
     }
 
-    /// Reads a List pass by pass: an item that can't be read ends a pass, the next one skips it.
+    /// Reads a List. When a first pass ends early, the items that can't be read are put aside, so that
+    /// they end no other; then each of them is looked at by itself.
     fn read_list(&mut self) {
-        let heads = match serde_yaml::from_str::<ListHead>(self.document.text) {
+        let heads = match self.syntax.read::<ListOf<Head>>(self.document.text) {
             Ok(list) => list.items,
-            Err(error) => return self.refuse_head(&error),
+            Err(fault) => return self.refuse_head(&fault),
         };
         let mut items = Items::new(self.items(heads));
-        let place = self.first_line();
-        for _ in 0..LIST_PROBLEMS {
-            let pass = items.read(self.document.text);
-            for (about, object) in items.take_read() {
-                let found = found(about, place.clone(), object);
-                self.parsed.objects.push(found);
-            }
-            let Err(error) = pass else { return };
-            match items.give_up() {
-                Some((shape, about)) => self.refuse_object(&error, shape, about),
-                None => return self.refuse_head(&error),
+        let Err(fault) = self.pass(&mut items) else {
+            return;
+        };
+        let urgent = self.read_items::<Urgent>();
+        match items.give_up() {
+            Some(item) => self.refuse_item(&fault, item, &urgent),
+            None => return self.refuse_head(&fault),
+        }
+        let suspects = items.take_suspects(self.read_items::<Tree>());
+        // Nobody is left to end a pass but for what a tree doesn't show.
+        for _ in 0..LIST_PLACES {
+            let (Err(fault), Some(item)) = (self.pass(&mut items), items.give_up()) else {
+                break;
+            };
+            self.refuse_item(&fault, item, &urgent);
+        }
+        for (count, (item, seen)) in suspects.into_iter().enumerate() {
+            let fault = match count {
+                // Read in place it may be good: there `1` can be text.
+                0..LIST_PLACES => self.pass(&mut Items::new([item.clone()])).err(),
+                _ => Some(seen),
+            };
+            if let Some(fault) = fault {
+                self.refuse_item(&fault, item, &urgent);
             }
         }
-        self.refuse(format!(
-            "found more than {LIST_PROBLEMS} objects that can't be read; the List's others were not looked at"
-        ));
+        for item in items.give_up_all() {
+            let message = "left out after too many others that can't be read".to_owned();
+            self.refuse_item(&Fault { at: None, message }, item, &urgent);
+        }
+    }
+
+    /// Makes a pass over the List and takes over what it reads.
+    fn pass(&mut self, items: &mut Items) -> Result<(), Fault> {
+        let pass = items.read(self.syntax, self.document.text);
+        let place = self.first_line();
+        for (about, object) in items.take_read() {
+            self.parsed
+                .objects
+                .push(found(about, place.clone(), object));
+        }
+        pass
+    }
+
+    /// The List's items in another form; none where the List doesn't have it.
+    fn read_items<T: DeserializeOwned>(&self) -> Vec<T> {
+        let list = self.syntax.read::<ListOf<T>>(self.document.text);
+        list.map(|list| list.items).unwrap_or_default()
     }
 
     /// What to read of each item; the rest is reported at once.
-    fn items(&mut self, heads: Vec<Head>) -> Vec<Option<(Shape, About)>> {
+    fn items(&mut self, heads: Vec<Head>) -> Vec<Item> {
         let mut items = Vec::new();
         for (index, head) in heads.into_iter().enumerate() {
-            let item = match say(head) {
-                Said::Read(shape, about) => Some((shape, about)),
+            match say(head) {
+                Said::Read(shape, about) => items.push(Item {
+                    index,
+                    shape,
+                    about,
+                }),
                 Said::List => {
                     self.refuse(format!("items[{index}]: found a List inside a List"));
-                    None
                 }
-                Said::Refuse(message) => {
-                    self.refuse(format!("items[{index}]: {message}"));
-                    None
-                }
+                Said::Refuse(message) => self.refuse(format!("items[{index}]: {message}")),
                 Said::Ignore(message) => {
                     let message = format!("items[{index}]: {message}");
                     let ignored = Problem::new(self.first_line(), message);
                     self.parsed.ignored.push(ignored);
-                    None
                 }
-            };
-            items.push(item);
+            }
         }
         items
     }
@@ -162,12 +205,21 @@ impl Reader<'_> {
         self.parsed.problems.push(problem);
     }
 
-    fn refuse_object(&mut self, error: &serde_yaml::Error, shape: Shape, about: About) {
+    fn refuse_item(&mut self, fault: &Fault, item: Item, urgent: &[Urgent]) {
+        let urgent = urgent.get(item.index).cloned().unwrap_or_default();
+        self.refuse_object(fault, item.shape, item.about, urgent);
+    }
+
+    fn refuse_object(&mut self, fault: &Fault, shape: Shape, about: About, urgent: Urgent) {
         let values = match shape {
             Shape::Secret => Values::Hidden,
             _ => Values::Shown,
         };
-        let worded = word(error, &self.document, &self.file, values);
+        let worded = word(fault, &self.document, &self.file, values);
+        // Of two with one name nobody knows which is meant.
+        let twice = self.parsed.urgent.contains_key(&about.id);
+        let urgent = if twice { Urgent::default() } else { urgent };
+        self.parsed.urgent.insert(about.id.clone(), urgent);
         self.parsed.problems.push(Problem {
             place: worded.place,
             about: Some(about),
@@ -176,12 +228,12 @@ impl Reader<'_> {
     }
 
     /// A document of which not even the head can be read; it could be a Secret.
-    fn refuse_head(&mut self, error: &serde_yaml::Error) {
-        let syntax = serde_yaml::from_str::<IgnoredAny>(self.document.text).err();
-        let error = syntax.as_ref().unwrap_or(error);
-        let worded = word(error, &self.document, &self.file, Values::Hidden);
+    fn refuse_head(&mut self, fault: &Fault) {
+        let syntax = self.syntax.read::<IgnoredAny>(self.document.text).err();
+        let fault = syntax.as_ref().unwrap_or(fault);
+        let worded = word(fault, &self.document, &self.file, Values::Hidden);
         let message = if syntax.is_some() {
-            format!("not YAML: {}", worded.message)
+            format!("not {}: {}", self.syntax.name(), worded.message)
         } else if worded.message.starts_with("found something else") {
             "found no Kubernetes object; allowed is a map with apiVersion, kind and metadata"
                 .to_owned()
@@ -198,6 +250,10 @@ impl Reader<'_> {
 }
 
 fn say(head: Head) -> Said {
+    if is_snapshot(&head) {
+        let message = "a compiled snapshot is not read here; weighbridge-dataplane serves it";
+        return Said::Ignore(message.to_owned());
+    }
     let (version, kind) = match (head.api_version, head.kind) {
         (Some(version), Some(kind)) => (version, kind),
         (None, _) => return Said::Refuse(no_object("apiVersion")),
@@ -237,6 +293,15 @@ fn say(head: Head) -> Said {
     }
 }
 
+/// Whether it is what `check --snapshot` writes, in this form or one to come.
+fn is_snapshot(head: &Head) -> bool {
+    let name = |format: &str| format.rsplit_once('/').map(|(name, _)| name.to_owned());
+    match (&head.api_version, &head.kind, &head.format) {
+        (None, None, Some(Scalar::Text(format))) => name(format) == name(FORMAT),
+        _ => false,
+    }
+}
+
 fn no_object(field: &str) -> String {
     format!(
         "found no field {field}; allowed is a Kubernetes object with apiVersion, kind and metadata"
@@ -244,10 +309,10 @@ fn no_object(field: &str) -> String {
 }
 
 fn about(shape: Shape, metadata: HeadMetadata) -> Result<About, String> {
-    let name = metadata.name.filter(|name| !name.is_empty()).ok_or(
+    let name = text("name", metadata.name)?.ok_or(
         "metadata.name: found none; allowed is a name (a generated one needs an API server)",
     )?;
-    let namespace = metadata.namespace.filter(|namespace| !namespace.is_empty());
+    let namespace = text("namespace", metadata.namespace)?;
     let object = ObjectName::new(namespace.unwrap_or_else(|| "default".to_owned()), name);
     let judged = |kind| Ok(Id::Judged(ObjectId::new(kind, object.clone())));
     let id = match shape {
@@ -272,6 +337,15 @@ fn about(shape: Shape, metadata: HeadMetadata) -> Result<About, String> {
         uid: metadata.uid,
         generation: metadata.generation,
     })
+}
+
+/// A field of the metadata that must be text; `None` when there is nothing in it.
+fn text(field: &str, value: Option<Scalar>) -> Result<Option<String>, String> {
+    match value {
+        Some(Scalar::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(Scalar::Other(found)) => Err(format!("metadata.{field}: found {found}; {QUOTED}")),
+        None => Ok(None),
+    }
 }
 
 fn found(about: About, place: Place, object: Object) -> Found {

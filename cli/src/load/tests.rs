@@ -138,25 +138,91 @@ fn a_list_is_its_items() {
 }
 
 #[test]
-fn a_list_of_broken_items_is_given_up_with_a_word() {
-    let item =
+fn bad_items_of_a_list_keep_no_good_one_from_being_read() {
+    let bad =
         "- {apiVersion: weighbridge.dev/v1alpha1, kind: Route, metadata: {name: NAME}, spec: {}}\n";
-    let items: String = (0..40)
-        .map(|index| item.replace("NAME", &format!("r{index}")))
+    let mut items: String = (0..40)
+        .map(|index| bad.replace("NAME", &format!("r{index}")))
         .collect();
+    // A name that a number isn't, and a number that is none: both as when it stands alone.
+    items += "- {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: 1}}\n";
+    items += "- {apiVersion: weighbridge.dev/v1alpha1, kind: Provider, metadata: {name: p}, spec: {dialect: OpenAI, endpoint: https://e, accounts: [{name: a, secretRef: {name: s, key: k}, weight: 3}]}}\n";
+    items += "- {apiVersion: v1, kind: Namespace, metadata: {name: n}}\n";
     let parsed = read(&format!("apiVersion: v1\nkind: List\nitems:\n{items}"));
-    assert_eq!(parsed.problems.len(), 17);
-    assert!(parsed.problems[16].message.contains("more than 16"));
+    assert_eq!(ids(&parsed), ["Provider default/p", "Namespace n"]);
+    assert_eq!(parsed.problems.len(), 41);
+    for (index, problem) in parsed.problems.iter().enumerate() {
+        let line = problem.place.line.unwrap();
+        // The first ended the first pass, the next 16 are looked at one by one.
+        assert_eq!(line, if index < 17 { index + 4 } else { 1 }, "{problem}");
+        assert!(problem.about.is_some());
+        assert!(problem.message.contains("found"), "{problem}");
+    }
 }
 
 #[test]
-fn json_is_read_too() {
+fn json_is_read_as_json() {
+    let read = |text: &str| parse(&Path::new("a.json").into(), text.as_bytes());
     let text = r#"{
 	"apiVersion": "weighbridge.dev/v1alpha1", "kind": "Provider",
-	"metadata": {"name": "p"},
+	"metadata": {"name": "p", "annotations": {"mood": "\ud83d\ude00"}},
 	"spec": {"dialect": "OpenAI", "endpoint": "https:\/\/example.com"}
 }"#;
-    assert_eq!(ids(&read(text)), ["Provider default/p"]);
+    let parsed = read(text);
+    assert_eq!(problems(&parsed), Vec::<String>::new());
+    assert_eq!(ids(&parsed), ["Provider default/p"]);
+    let Object::Provider(provider) = &parsed.objects[0].object else {
+        panic!("not a Provider");
+    };
+    assert_eq!(
+        provider.metadata.annotations.as_ref().unwrap()["mood"],
+        "😀"
+    );
+
+    let list = format!(
+        r#"{{"apiVersion": "v1", "kind": "List", "items": [{}, {text}]}}"#,
+        text.replace("dialect", "dialekt").replace("\"p\"", "\"q\"")
+    );
+    let parsed = read(&list);
+    assert_eq!(ids(&parsed), ["Provider default/p"]);
+    assert_eq!(
+        problems(&parsed),
+        [
+            "a.json:4:20: Provider default/q: found the unknown field `dialekt`; allowed are `dialect`, `endpoint`, `accounts`, `retry`, `timeouts`, `allowedRoutes`"
+        ]
+    );
+    assert_eq!(
+        problems(&read("{\n  a: 1}")),
+        ["a.json:2:3: not JSON: key must be a string"]
+    );
+    assert_eq!(
+        problems(&read("{} {}")),
+        ["a.json:1:4: not JSON: trailing characters"]
+    );
+}
+
+#[test]
+fn a_file_with_nothing_in_it_is_told() {
+    for (name, text) in [
+        ("a.yaml", ""),
+        ("a.yaml", "---\n# later\n"),
+        ("a.json", "\n"),
+    ] {
+        let parsed = parse(&Path::new(name).into(), text.as_bytes());
+        let told: Vec<String> = parsed.ignored.iter().map(Problem::to_string).collect();
+        assert_eq!(told, [format!("{name}: found nothing in it")]);
+        assert_eq!(parsed.problems, []);
+    }
+}
+
+#[test]
+fn a_snapshot_is_no_object_and_no_fault() {
+    let snapshot = weighbridge_snapshot::encode(&weighbridge_snapshot::Snapshot::default());
+    for name in ["a.yaml", "a.json"] {
+        let parsed = parse(&Path::new(name).into(), &snapshot);
+        assert_eq!(problems(&parsed), Vec::<String>::new());
+        assert!(parsed.ignored[0].message.contains("snapshot"));
+    }
 }
 
 #[test]
@@ -206,6 +272,14 @@ fn messages_name_place_field_finding_and_what_is_allowed() {
         ("a Secret's unknown field", format!("{secret}dada: {{}}\n")),
         ("a Secret's name", "apiVersion: v1\nkind: Secret\nmetadata: {name: a/b}\n".to_owned()),
         ("a Namespace's name", "apiVersion: v1\nkind: Namespace\nmetadata: {name: A}\n".to_owned()),
+        ("a label twice", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: n\n  labels:\n    a: b\n    a: c\n".to_owned()),
+        ("an annotation twice", PROVIDER.replace("name: p", "name: p, annotations: {a: b, a: c}")),
+        ("metadata twice", "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\nmetadata: {name: n}\n".to_owned()),
+        ("labels twice", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: n\n  labels: {}\n  labels: {a: b}\n".to_owned()),
+        ("a name twice", "apiVersion: v1\nkind: Namespace\nmetadata: {name: n, name: m}\n".to_owned()),
+        ("a label that isn't text", "apiVersion: v1\nkind: Namespace\nmetadata: {name: n, labels: {a: 1}}\n".to_owned()),
+        ("a name that isn't text", PROVIDER.replace("name: p", "name: 12")),
+        ("a namespace that isn't text", PROVIDER.replace("name: p", "name: p, namespace: true")),
         ("an alias bomb", "a: &a [x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n".to_owned()),
         ("an unknown alias", "a: *b\n".to_owned()),
         ("a merge key", format!("{PROVIDER}<<: {{a: b}}\n")),
