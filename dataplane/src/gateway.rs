@@ -25,6 +25,9 @@ use crate::worker::Worker;
 /// How long accepting rests after the system refused a socket (too many open files, no memory).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether a replaced Runtime is still in use; workers let go of it within a second.
+const FREE_EVERY: Duration = Duration::from_secs(1);
+
 /// A running data plane.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -33,8 +36,9 @@ pub struct Gateway {
     workers: Vec<Handle>,
     acceptor: Owned,
     _admin: Owned,
-    /// One swap at a time: each hands over what the one before left.
-    swap: Mutex<()>,
+    _free: Owned,
+    /// Takes what was replaced. One swap at a time: each hands over what the one before left.
+    swap: Mutex<mpsc::UnboundedSender<Arc<Runtime>>>,
 }
 
 /// Why a data plane doesn't start.
@@ -121,14 +125,16 @@ impl Gateway {
             .map(|worker| (worker.commands.clone(), Arc::clone(&worker.open)))
             .collect();
         let permits = Arc::new(Semaphore::new(settings.max_connections));
+        let (swap, replaced) = mpsc::unbounded_channel();
         Ok(Self {
             acceptor: tasks::spawn(accept(listener, queues, permits)),
             _admin: tasks::spawn(admin::serve(admin_listener, Arc::clone(&shared))),
+            _free: tasks::spawn(free(replaced)),
             shared,
             listen,
             admin,
             workers,
-            swap: Mutex::new(()),
+            swap: Mutex::new(swap),
         })
     }
 
@@ -145,7 +151,7 @@ impl Gateway {
     /// Puts a snapshot in force for every request that resolves from now on. One with the revision in
     /// force changes nothing.
     pub fn apply(&self, snapshot: &Snapshot) {
-        let _one_at_a_time = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.shared.runtime.load_full();
         if current.revision == snapshot.revision() {
             return;
@@ -155,6 +161,8 @@ impl Gateway {
         tracing::info!(revision = %runtime.revision, "configuration applied");
         self.shared.show(snapshot);
         self.shared.runtime.store(Arc::new(runtime));
+        // It fails when the tokio runtime is going away, and all with it.
+        drop(replaced.send(current));
     }
 
     /// What each account in force has had to do.
@@ -276,6 +284,16 @@ async fn accept(listener: TcpListener, queues: Vec<Queue>, permits: Arc<Semaphor
     }
 }
 
+/// Holds each replaced Runtime until nobody looks at it any more. Whoever lets go of it last frees it, and ten
+/// thousand keys take a while: that must not be a worker, in the middle of a request.
+async fn free(mut replaced: mpsc::UnboundedReceiver<Arc<Runtime>>) {
+    while let Some(runtime) = replaced.recv().await {
+        while Arc::strong_count(&runtime) > 1 {
+            tokio::time::sleep(FREE_EVERY).await;
+        }
+    }
+}
+
 fn traffic(provider: &ObjectName, account: &Account, now: Instant) -> AccountTraffic {
     let total: u64 = AttemptOutcome::ALL
         .iter()
@@ -300,5 +318,58 @@ pub(crate) fn state(account: &Account, now: Instant) -> AccountState {
             AccountState::CoolingDown(until.saturating_duration_since(now))
         }
         Eligibility::Probe | Eligibility::Refused(..) => AccountState::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::example::{name, snapshot};
+
+    async fn until(holds: impl Fn() -> bool) {
+        let looking = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            while !holds() {
+                looks.tick().await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        let looked = tokio::time::timeout(limit, looking).await;
+        looked.expect("what should have happened didn't happen");
+    }
+
+    #[tokio::test]
+    async fn what_was_replaced_is_freed_though_no_request_comes() {
+        let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let settings = Settings {
+            listen: anywhere,
+            admin: anywhere,
+            workers: std::num::NonZeroUsize::new(2),
+            ..Settings::default()
+        };
+        let mut snapshot = snapshot();
+        let gateway = Gateway::start(&settings, &snapshot).await.unwrap();
+        let before = Arc::downgrade(&gateway.shared.runtime.load_full());
+        // In force, and seen by both workers.
+        until(|| before.strong_count() == 3).await;
+        snapshot.virtual_keys.remove(&name("team"));
+        gateway.apply(&snapshot);
+        until(|| before.strong_count() == 0).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_in_use_is_held_so_that_its_user_does_not_free_it() {
+        let runtime = Arc::new(crate::runtime::example::built(&snapshot()));
+        let weak = Arc::downgrade(&runtime);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let _free = tasks::spawn(free(receiver));
+        sender.send(Arc::clone(&runtime)).unwrap();
+        tokio::time::sleep(5 * FREE_EVERY).await;
+        assert_eq!(weak.strong_count(), 2);
+        drop(runtime);
+        // Whoever used it has let go, and didn't have to free it.
+        assert_eq!(weak.strong_count(), 1);
+        tokio::time::sleep(2 * FREE_EVERY).await;
+        assert_eq!(weak.strong_count(), 0);
     }
 }

@@ -1,5 +1,5 @@
 //! A worker's thread: its connections, from the acceptor's hand to their end, and the sweep that closes
-//! what is idle or too slow. Must never block: everything on this thread waits for it.
+//! what is idle or too slow and lets go of what was replaced. Must never block: everything on this thread waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use crate::service;
 use crate::tasks;
 use crate::worker::Worker;
 
-/// How often idle and slow connections are looked for.
+/// How often idle and slow connections, and replaced Runtimes, are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// hyper's buffer for a head; a larger one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -141,6 +141,7 @@ impl Server {
     fn sweep(&self) {
         self.tick.set(self.tick.get().saturating_add(1));
         self.worker.pool.sweep(Instant::now());
+        self.worker.refresh();
         let settings = &self.worker.shared.settings;
         for connection in self.connections.borrow().values() {
             if connection.stuck() > settings.write_timeout_seconds {

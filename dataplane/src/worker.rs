@@ -49,6 +49,11 @@ impl Worker {
         look_up(self.runtime.borrow_mut().load())
     }
 
+    /// Lets go of a Runtime that has been replaced, when no request has come since to do so.
+    pub(crate) fn refresh(&self) {
+        self.with_runtime(|_| ());
+    }
+
     /// This worker's cells.
     pub(crate) fn cells(&self) -> &WorkerCells {
         self.shared.workers.of(self.id)
