@@ -98,6 +98,7 @@ impl Relay {
         for piece in begun.beginning {
             relay.take(piece);
         }
+        relay.end_if_promised();
         relay
     }
 
@@ -118,14 +119,10 @@ impl Relay {
             };
             match exchange.poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let is_last = exchange.is_end();
                     if let Ok(piece) = frame.into_data() {
                         self.take(piece);
                     }
-                    if is_last {
-                        // hyper doesn't ask for more once the promised length is out.
-                        self.end();
-                    }
+                    self.end_if_promised();
                 }
                 Poll::Ready(Some(Err(_))) => self.cut(&Fault::BadUpstreamAnswer),
                 Poll::Ready(None) => self.end(),
@@ -145,6 +142,13 @@ impl Relay {
             None => Some(piece),
         };
         self.ready.extend(piece);
+    }
+
+    /// Ends with the last byte of a promised length: hyper doesn't ask for more once it is out.
+    fn end_if_promised(&mut self) {
+        if self.exchange.as_ref().is_some_and(Exchange::is_end) {
+            self.end();
+        }
     }
 
     /// The upstream's answer is over: a stream must have said so itself.

@@ -13,6 +13,7 @@ mod edits;
 mod failover;
 mod keys;
 mod limited;
+mod long_answers;
 mod retries;
 mod shares;
 mod smoke;

@@ -131,15 +131,16 @@ impl Stack {
     /// Returns when `/metrics` has a line that ends with `text`. It asks again and again: the gateway has no
     /// other way of telling.
     pub(crate) async fn until_metric(&self, text: &str) {
-        while !self
-            .admin("/metrics")
-            .await
-            .text()
-            .lines()
-            .any(|line| line.ends_with(text))
-        {
-            tokio::task::yield_now().await;
-        }
+        crate::socket::within(async {
+            loop {
+                let metrics = self.admin("/metrics").await.text();
+                if metrics.lines().any(|line| line.ends_with(text)) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Requests that a provider has seen, by the last four characters of the account's key.
