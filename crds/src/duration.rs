@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Misfit, bounds};
+use crate::{Misfit, bounds, strict};
 
 const FORM: &str = "a duration above zero, such as 500ms, 10s or 1h30m";
 
@@ -17,6 +17,7 @@ const FORM: &str = "a duration above zero, such as 500ms, 10s or 1h30m";
     "message": "must be a duration above zero, such as 500ms, 10s or 1h30m",
 }]))]
 pub struct Duration(
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(
         length(max = bounds::DURATION),
         pattern(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")
@@ -46,6 +47,25 @@ impl std::fmt::Display for Duration {
 impl std::convert::From<&str> for Duration {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+/// As a person would write it: `2m`, `1m30s`. What is finer than a millisecond is cut.
+impl std::convert::From<std::time::Duration> for Duration {
+    fn from(length: std::time::Duration) -> Self {
+        let mut rest = length.as_millis();
+        let mut text = String::new();
+        for (unit, millis) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+            if rest >= millis {
+                text.push_str(&format!("{}{unit}", rest / millis));
+                rest %= millis;
+            }
+        }
+        Self(if text.is_empty() {
+            "0s".to_owned()
+        } else {
+            text
+        })
     }
 }
 
@@ -124,6 +144,15 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_time_is_written_in_its_largest_units() {
+        let written = |millis| Duration::from(std::time::Duration::from_millis(millis)).to_string();
+        assert_eq!(written(120_000), "2m");
+        assert_eq!(written(90_500), "1m30s500ms");
+        assert_eq!(written(36_000_000), "10h");
+        assert_eq!(written(0), "0s");
+    }
+
+    #[test]
     fn the_error_shows_what_was_found_and_what_is_allowed() {
         assert_eq!(
             Duration::from("soon").parse().unwrap_err().to_string(),
@@ -136,6 +165,12 @@ mod tests {
         fn whatever_the_schema_admits_parses(text in "([0-9]{1,5}(h|m|s|ms)){1,4}") {
             let zero = text.bytes().all(|byte| !byte.is_ascii_digit() || byte == b'0');
             prop_assert_eq!(millis(&text).is_none(), zero);
+        }
+
+        #[test]
+        fn a_length_of_time_is_written_as_it_is_read(expected in 1..=359_996_400_000_u64) {
+            let length = std::time::Duration::from_millis(expected);
+            prop_assert_eq!(Duration::from(length).parse(), Ok(length));
         }
 
         #[test]

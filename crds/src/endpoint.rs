@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use crate::{Misfit, bounds};
+use crate::{Misfit, bounds, strict};
 
 const FORM: &str = "an http or https URL of at most 253 characters, without credentials, query or fragment, such as https://api.example.com/v1";
 
@@ -14,6 +14,7 @@ const FORM: &str = "an http or https URL of at most 253 characters, without cred
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct EndpointUrl(
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(max = bounds::TEXT), pattern(r"^https?://[^\s/?#@\\]+(/[^\s?#\\]*)?$"))]
     String,
 );
@@ -32,17 +33,16 @@ impl EndpointUrl {
         // The parser would repair these: drop white space, turn '\\' into '/', skip slashes.
         let repaired =
             self.0.contains(|c: char| c.is_whitespace() || c == '\\') || self.0.contains(":///");
-        if self.0.len() > bounds::TEXT || repaired {
+        // And it would take `https:host` and `HTTPS://host`, which the schema refuses.
+        let spoken = self.0.starts_with("https://") || self.0.starts_with("http://");
+        if self.0.len() > bounds::TEXT || repaired || !spoken {
             return Err(refused());
         }
         let url = Url::parse(&self.0).map_err(|_| refused())?;
         let named =
             url.host().is_some_and(|host| host != Host::Domain("")) && url.port() != Some(0);
         let plain = url.query().is_none() && url.fragment().is_none();
-        let spoken = matches!(url.scheme(), "http" | "https");
-        (named && plain && spoken)
-            .then_some(url)
-            .ok_or_else(refused)
+        (named && plain).then_some(url).ok_or_else(refused)
     }
 }
 
@@ -86,6 +86,10 @@ mod tests {
             "ftp://host",
             "file:///etc/passwd",
             "https://",
+            "https:host/v1",
+            "https:/host/v1",
+            "HTTPS://host/v1",
+            "Http://host",
             "https:///v1",
             "https://host?key=1",
             "https://host/v1#x",

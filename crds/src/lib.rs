@@ -14,6 +14,7 @@ mod manifests;
 mod namespaces;
 mod provider;
 mod route;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -22,7 +23,7 @@ mod virtual_key;
 
 pub use duration::Duration;
 pub use endpoint::EndpointUrl;
-pub use manifests::{manifests, manifests_yaml};
+pub use manifests::{manifests, manifests_yaml, required_fields};
 pub use namespaces::{
     From, Grant, LabelOperator, LabelRequirement, LabelSelector, NamespaceSelector,
 };

@@ -22,6 +22,17 @@ pub fn manifests_yaml() -> String {
     manifests().iter().map(document).collect()
 }
 
+/// The fields that a spec of this kind can't do without; none of an unknown kind.
+pub fn required_fields(kind: &str) -> Vec<String> {
+    let of_kind = |manifest: &CustomResourceDefinition| manifest.spec.names.kind == kind;
+    let required = manifests().into_iter().find(of_kind).and_then(|manifest| {
+        let version = manifest.spec.versions.into_iter().next()?;
+        let mut fields = version.schema?.open_api_v3_schema?.properties?;
+        fields.remove("spec")?.required
+    });
+    required.unwrap_or_default()
+}
+
 /// One manifest as a YAML document, its separator included.
 pub(crate) fn document(manifest: &CustomResourceDefinition) -> String {
     let yaml = serde_yaml::to_string(manifest).expect("a manifest is plain data with string keys");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{bounds, text};
+use crate::{bounds, strict, text};
 
 /// A grant to whole namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +52,11 @@ pub enum From {
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LabelSelector {
     /// Labels that must be present with exactly these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "strict::labels",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "match_labels")]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements on labels, all of which must hold.
@@ -70,12 +74,17 @@ pub struct LabelSelector {
 }]))]
 pub struct LabelRequirement {
     /// The label's name.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::LABEL_NAME), pattern(text::LABEL_NAME))]
     pub key: String,
     /// How the label is compared with `values`.
     pub operator: LabelOperator,
     /// The values to compare with; only for `In` and `NotIn`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "strict::texts",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(
         length(max = bounds::SELECTOR),
         inner(length(max = bounds::NAME), pattern(text::LABEL_VALUE)),

@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, EndpointUrl, Grant, ModelName, ModelPattern, bounds, text};
+use crate::{Duration, EndpointUrl, Grant, ModelName, ModelPattern, bounds, strict, text};
 
 /// What a Provider is.
 #[expect(
@@ -42,7 +42,11 @@ pub struct ProviderSpec {
     pub endpoint: Option<EndpointUrl>,
     /// The accounts that share the traffic by weight. Left out, calls go out without a credential,
     /// through one account named `default`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "strict::accounts",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(
         length(max = bounds::ACCOUNTS),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
@@ -79,12 +83,18 @@ pub enum Dialect {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Account {
     /// The account's name, unique in this Provider; callers see it in `x-weighbridge-account`.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub name: String,
     /// The Secret that holds the credential, in this namespace.
+    #[serde(deserialize_with = "strict::secret_ref")]
     pub secret_ref: SecretKeyRef,
     /// The share among the accounts, 0 to 1000000; left out, 1. 0 gets nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "strict::optional_whole::<_, 0, { bounds::WEIGHT }>",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 0, max = bounds::WEIGHT))]
     pub weight: Option<i64>,
     /// The upstream models this account may serve, exact or a prefix and `*`. Left out, all.
@@ -101,9 +111,11 @@ pub struct Account {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// The Secret's name.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::OBJECT_NAME))]
     pub name: String,
     /// The key in the Secret's data.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::SECRET_KEY))]
     pub key: String,
 }
@@ -113,11 +125,13 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Retry {
     /// The most repeats of the same backend in one call, 0 to 10.
+    #[serde(deserialize_with = "strict::whole::<_, 0, { bounds::RETRIES }>")]
     #[schemars(range(min = 0, max = bounds::RETRIES))]
     pub max_retries: i64,
     /// The waits between repeats, exponential with jitter.
     pub backoff: Backoff,
-    /// How many repeats all calls together may make.
+    /// How many repeats all calls together may make, as a share of first attempts. It holds per data
+    /// plane: several together may make that many each.
     pub budget: RetryBudget,
 }
 
@@ -140,6 +154,7 @@ pub struct Backoff {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetryBudget {
     /// Repeats per hundred first attempts, 0 to 100; 0 allows none.
+    #[serde(deserialize_with = "strict::whole::<_, 0, { bounds::PERCENT }>")]
     #[schemars(range(min = 0, max = bounds::PERCENT))]
     pub percent: i64,
     /// The time over which first attempts are counted.
@@ -156,7 +171,8 @@ pub struct ProviderTimeouts {
     pub first_event: Duration,
     /// The time between two events of a stream; streams only. A slow drip is bounded by `request`.
     pub idle: Duration,
-    /// The time of the whole attempt.
+    /// The time of the whole attempt. It bounds answers that take long on purpose, so it may well be
+    /// above a Route's `failover.window`.
     pub request: Duration,
 }
 

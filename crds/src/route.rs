@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Grant, ModelPattern, bounds, text};
+use crate::{Duration, Grant, ModelPattern, bounds, strict, text};
 
 /// What a Route is.
 #[expect(
@@ -73,6 +73,7 @@ pub struct RouteSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
     /// The target's name, unique in this Route.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub name: String,
     /// The backends that share this target's traffic. With all weights 0 the target is skipped:
@@ -89,21 +90,34 @@ pub struct Target {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backend {
     /// The backend's name, unique in its target.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub name: String,
     /// The Provider to call.
     pub provider_ref: ProviderRef,
     /// The model asked for there. Left out, the name the caller sent; `*` is what the `*` of the
     /// pattern in `models` stood for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "strict::optional_text",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::UPSTREAM_MODEL))]
     pub model: Option<String>,
     /// The share among the backends of this target, 0 to 1000000; left out, 1. 0 gets nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "strict::optional_whole::<_, 0, { bounds::WEIGHT }>",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 0, max = bounds::WEIGHT))]
     pub weight: Option<i64>,
     /// The Provider's accounts this backend keeps to. Left out, all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "strict::optional_texts",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(
         length(min = 1, max = bounds::ACCOUNTS),
         inner(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME)),
@@ -117,10 +131,15 @@ pub struct Backend {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderRef {
     /// The Provider's name.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::OBJECT_NAME))]
     pub name: String,
     /// The Provider's namespace. Left out, the Route's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "strict::optional_text",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub namespace: Option<String>,
 }
@@ -137,9 +156,12 @@ pub struct Failover {
     pub reasons: Vec<FailoverReason>,
     /// The most attempts that providers took on in one call, 1 to 64. Answers 429, 401, 402, 403 and
     /// failed connects don't count.
+    #[serde(deserialize_with = "strict::whole::<_, 1, { bounds::ATTEMPTS }>")]
     #[schemars(range(min = 1, max = bounds::ATTEMPTS))]
     pub max_attempts: i64,
-    /// The time from the call's start in which another attempt may begin; a running one isn't cut.
+    /// The time from the call's start in which another attempt may begin; a running one isn't cut. It
+    /// is meant to be above `connect` and `firstEvent` of the Providers used, and may well be below
+    /// `request`: a call that is answered slowly is not one that hangs.
     pub window: Duration,
 }
 
@@ -164,7 +186,8 @@ pub enum FailoverReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RouteTimeouts {
-    /// The time of the whole call, over all attempts.
+    /// The time of the whole call, over all attempts. It bounds answers that take long on purpose, so
+    /// it may well be above `failover.window`.
     pub request: Duration,
 }
 

@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds;
+use crate::{bounds, strict};
 
 /// A value that isn't of its form: what was found, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,14 +52,18 @@ pub(crate) const UPSTREAM_MODEL: &str = r"^(\*|[!-)+-~]+)$";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ModelPattern(
-    #[schemars(length(min = 1, max = bounds::TEXT), pattern(r"^[!-)+-~]*\*?$"))] String,
+    #[serde(deserialize_with = "strict::text")]
+    #[schemars(length(min = 1, max = bounds::TEXT), pattern(r"^[!-)+-~]*\*?$"))]
+    String,
 );
 
 /// A model name as the provider knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ModelName(
-    #[schemars(length(min = 1, max = bounds::TEXT), pattern(r"^[!-)+-~]+$"))] String,
+    #[serde(deserialize_with = "strict::text")]
+    #[schemars(length(min = 1, max = bounds::TEXT), pattern(r"^[!-)+-~]+$"))]
+    String,
 );
 
 impl Misfit {

@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, bounds, text};
+use crate::{Timestamp, bounds, strict, text};
 
 /// What a VirtualKey is.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,7 @@ pub struct VirtualKeySpec {
     /// The Secret that holds the token, in this namespace; it can't be changed. The Secret carries the
     /// label `weighbridge.dev/virtual-key` with this key's name; one without it is neither read nor
     /// written. To bring a token, make the labelled Secret first, with the key `token`.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(
         length(min = 1, max = bounds::TEXT),
         pattern(text::OBJECT_NAME),
@@ -74,9 +75,11 @@ pub struct VirtualKeySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteRef {
     /// The Route's namespace.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub namespace: String,
     /// The Route's name; `*` is every Route there that admits this namespace.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::OBJECT_NAME_OR_STAR))]
     pub name: String,
 }
@@ -86,12 +89,15 @@ pub struct RouteRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccountNarrowing {
     /// The Provider's namespace.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME))]
     pub namespace: String,
     /// The Provider's name.
+    #[serde(deserialize_with = "strict::text")]
     #[schemars(length(min = 1, max = bounds::TEXT), pattern(text::OBJECT_NAME))]
     pub provider: String,
     /// The accounts' names in it.
+    #[serde(deserialize_with = "strict::texts")]
     #[schemars(
         length(min = 1, max = bounds::ACCOUNTS),
         inner(length(min = 1, max = bounds::NAME), pattern(text::PART_NAME)),

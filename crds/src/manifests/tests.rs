@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::{manifests, manifests_yaml};
+use super::{manifests, manifests_yaml, required_fields};
 use serde_json::Value;
 
 const BANNER: &str = "# Generated from the types in crds/; don't edit.\n";
@@ -68,6 +68,14 @@ fn kinds_have_their_names() {
             "VirtualKey virtualkeys vkey weighbridge",
         ]
     );
+}
+
+#[test]
+fn what_a_spec_cannot_do_without_is_told() {
+    assert_eq!(required_fields("Provider"), ["dialect"]);
+    assert_eq!(required_fields("Route"), ["models", "targets"]);
+    assert_eq!(required_fields("VirtualKey"), ["routeRefs", "secretName"]);
+    assert!(required_fields("Secret").is_empty());
 }
 
 /// Calls `visit` with every schema of every manifest, its path, and whether it lies in a list item.
