@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weighbridge_crds::{
-    Backend, Failover, Grant, ProviderRef, RouteSpec, Target, bounds, check_object_name,
-    check_part_name, check_upstream_model,
+    Backend, Duration as Written, Failover, Grant, ProviderRef, RouteSpec, Target, bounds,
+    check_object_name, check_part_name, check_upstream_model,
 };
 use weighbridge_snapshot::{
     self as snapshot, BackendModel, FailoverReason, Namespaces, ObjectName, ProviderTimeouts,
@@ -157,8 +157,9 @@ fn too_slow(name: &ObjectName, timeouts: &ProviderTimeouts, window: Duration) ->
         .into_iter()
         .filter(|(_, timeout)| *timeout >= window)
         .map(|(field, timeout)| {
+            let (window, timeout) = (Written::from(window), Written::from(timeout));
             format!(
-                "spec.failover.window: {window:?} isn't above timeouts.{field} of Provider {name}, {timeout:?}: what hangs there can't fail over"
+                "spec.failover.window: {window} isn't above timeouts.{field} of Provider {name}, {timeout}: what hangs there can't fail over"
             )
         })
         .collect()

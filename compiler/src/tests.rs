@@ -4,6 +4,6 @@
 mod behaviour;
 mod examples;
 mod properties;
-
 mod refusals;
+mod urgent;
 mod worlds;

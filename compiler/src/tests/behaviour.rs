@@ -7,8 +7,8 @@ use weighbridge_snapshot::{Credential, Namespaces, ObjectName, Redacted, TokenDi
 
 use super::worlds::world;
 use crate::{
-    Compiled, Kind, LastGood, ObjectId, Reason, Secret, SecretPlaces, Unreadable, Verdict, World,
-    compile, secret_file, secret_refs, secret_variable,
+    Compiled, Kind, LastGood, ObjectId, Reason, Secret, SecretPlaces, Status, Unreadable, Verdict,
+    World, compile, secret_file, secret_refs, secret_variable, token_owners,
 };
 
 /// Two Providers, a Route over both, a key in another namespace, everything granted and there.
@@ -362,6 +362,48 @@ metadata: {{name: none}}
 }
 
 #[test]
+fn nothing_is_said_to_hold_of_labels_that_are_not_known() {
+    let admits = |selector: &str, unreadable: &str, given: bool| {
+        let yaml = format!(
+            "
+kind: Route
+apiVersion: weighbridge.dev/v1alpha1
+metadata: {{name: r, namespace: ai}}
+spec:
+  models: [m]
+  targets: [{{name: t, backends: [{{name: b, providerRef: {{name: p}}}}]}}]
+  allowedVirtualKeys: {{namespaces: {{from: Selector, selector: {selector}}}}}
+"
+        );
+        let mut world = world(&yaml);
+        world.unreadable_namespaces.insert(unreadable.to_owned());
+        if given {
+            let labels = [("stage".to_owned(), "test".to_owned())].into();
+            world.namespaces.insert(unreadable.to_owned(), labels);
+        }
+        let admits = fresh(&world).snapshot.routes[&name("ai/r")].admits.clone();
+        admits.contains(unreadable)
+    };
+    for selector in [
+        "{matchLabels: {stage: test}}",
+        "{matchExpressions: [{key: stage, operator: In, values: [test]}]}",
+        "{matchExpressions: [{key: stage, operator: NotIn, values: [prod]}]}",
+        "{matchExpressions: [{key: stage, operator: Exists}]}",
+        "{matchExpressions: [{key: barred, operator: DoesNotExist}]}",
+    ] {
+        // `ai` holds an object, which says nothing of its labels.
+        assert!(!admits(selector, "team", false), "{selector}");
+        assert!(!admits(selector, "ai", false), "{selector}");
+        assert!(
+            admits(selector, "team", true),
+            "known from before: {selector}"
+        );
+    }
+    let by_name = "{matchLabels: {kubernetes.io/metadata.name: team}}";
+    assert!(admits(by_name, "team", false), "the name is known");
+}
+
+#[test]
 fn narrowing_to_an_account_out_of_reach_is_said() {
     let narrowed = |provider: &str, account: &str| {
         let mut world = world(WORLD);
@@ -559,6 +601,101 @@ fn a_token_in_force_keeps_its_key_and_a_second_claim_is_refused() {
     assert!(verdict(&fresh, Kind::VirtualKey, "team/k").is_refused());
 }
 
+/// Another key in `team`, with the Secret of `team/k`.
+fn add_sharer(world: &mut World, key: &str) {
+    let sharer = world.virtual_keys[&name("team/k")].clone();
+    world.virtual_keys.insert(name(key), sharer);
+}
+
+fn tokens(compiled: &Compiled, key: &str) -> Option<usize> {
+    let key = compiled.snapshot.virtual_keys.get(&name(key));
+    key.map(|key| key.tokens.len())
+}
+
+#[test]
+fn of_keys_that_share_a_secret_the_labelled_one_keeps_it() {
+    let mut world = world(WORLD);
+    add_sharer(&mut world, "team/a");
+    let compiled = fresh(&world);
+    assert_eq!(
+        (tokens(&compiled, "team/k"), tokens(&compiled, "team/a")),
+        (Some(1), None)
+    );
+    assert!(!verdict(&compiled, Kind::VirtualKey, "team/k").is_refused());
+    let refused = verdict(&compiled, Kind::VirtualKey, "team/a");
+    assert_eq!(refused.accepted.reason, Reason::SecretInUse);
+    assert_eq!(
+        refused.accepted.message,
+        "spec.secretName: found \"k\", which is also VirtualKey team/k's; allowed is a Secret of its own (nothing of it is in force)"
+    );
+    assert_eq!(refused.resolved_refs.status, Status::Unknown);
+    // It never was accepted, so it may be corrected.
+    world
+        .virtual_keys
+        .get_mut(&name("team/a"))
+        .unwrap()
+        .spec
+        .secret_name = "a".to_owned();
+    let corrected = compile(&world, &compiled.last_good);
+    assert!(!verdict(&corrected, Kind::VirtualKey, "team/a").is_refused());
+}
+
+#[test]
+fn of_keys_that_share_an_unlabelled_secret_the_one_before_or_else_the_first_keeps_it() {
+    let mut world = world(WORLD);
+    world.secrets.remove(&name("team/k"));
+    let before = fresh(&world);
+    add_sharer(&mut world, "team/a");
+    let owner =
+        |world: &World, good: &LastGood| token_owners(world, good)[&name("team/k")].to_string();
+    assert_eq!(owner(&world, &before.last_good), "team/k");
+    assert_eq!(owner(&world, &LastGood::default()), "team/a");
+    let after = compile(&world, &before.last_good);
+    assert!(verdict(&after, Kind::VirtualKey, "team/a").is_refused());
+    let fresh = fresh(&world);
+    assert!(verdict(&fresh, Kind::VirtualKey, "team/k").is_refused());
+    assert!(!verdict(&fresh, Kind::VirtualKey, "team/a").is_refused());
+}
+
+#[test]
+fn a_key_whose_secret_is_labelled_for_another_is_without_a_token_from_then_on() {
+    let mut world = world(WORLD);
+    let before = fresh(&world);
+    add_sharer(&mut world, "team/a");
+    world
+        .secrets
+        .insert(name("team/k"), secret("a", "sixteen-or-more-characters"));
+    let after = compile(&world, &before.last_good);
+    assert_eq!(
+        (tokens(&after, "team/k"), tokens(&after, "team/a")),
+        (Some(0), Some(1))
+    );
+    let refused = &verdict(&after, Kind::VirtualKey, "team/k").accepted;
+    assert_eq!(refused.reason, Reason::SecretInUse);
+    assert_eq!(compile(&world, &after.last_good), after);
+}
+
+#[test]
+fn a_secret_name_that_was_accepted_cannot_be_changed() {
+    let mut world = world(WORLD);
+    let before = fresh(&world);
+    let spec = key(&mut world);
+    spec.secret_name = "other".to_owned();
+    spec.suspend = true;
+    let after = compile(&world, &before.last_good);
+    assert_eq!(
+        verdict(&after, Kind::VirtualKey, "team/k").accepted.message,
+        "spec.secretName: found \"other\"; allowed is \"k\" as before: it can't be changed, so make another VirtualKey (its last good form stays in force)"
+    );
+    let in_force = &after.snapshot.virtual_keys[&name("team/k")];
+    assert_eq!((in_force.tokens.len(), in_force.suspended), (1, true));
+    // Another object of the same name is free to.
+    let anew = world.virtual_keys.get_mut(&name("team/k")).unwrap();
+    anew.metadata.uid = Some("second".to_owned());
+    let anew = compile(&world, &before.last_good);
+    assert!(!verdict(&anew, Kind::VirtualKey, "team/k").is_refused());
+}
+
 #[test]
 fn what_loses_a_name_is_said_at_the_key() {
     let mut world = world(WORLD);
@@ -606,6 +743,31 @@ fn every_secret_in_question_is_asked_for_and_no_path_leaves_the_directory() {
         .collect();
     // The last good spec still needs `one`.
     assert_eq!(refs, ["ai/hosted one", "ai/hosted two", "team/k token"]);
+}
+
+#[test]
+fn nothing_is_asked_for_what_is_gone() {
+    let mut world = world(WORLD);
+    let before = fresh(&world).last_good;
+    world.virtual_keys.clear();
+    world.providers.remove(&name("ai/hosted"));
+    assert!(secret_refs(&world, &before).is_empty());
+    assert!(token_owners(&world, &before).is_empty());
+    // What can't be read is there.
+    for (kind, object) in [(Kind::VirtualKey, "team/k"), (Kind::Provider, "ai/hosted")] {
+        let id = ObjectId::new(kind, name(object));
+        world.unreadable.insert(id, Unreadable::default());
+    }
+    assert_eq!(secret_refs(&world, &before).len(), 3);
+    assert_eq!(
+        token_owners(&world, &before)[&name("team/k")],
+        name("team/k")
+    );
+    // And what was made anew is another object.
+    for unreadable in world.unreadable.values_mut() {
+        unreadable.uid = Some("second".to_owned());
+    }
+    assert!(secret_refs(&world, &before).is_empty());
 }
 
 #[test]

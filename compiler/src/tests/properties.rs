@@ -10,9 +10,13 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use weighbridge_crds as crds;
 use weighbridge_crds::VIRTUAL_KEY_LABEL;
-use weighbridge_snapshot::{ObjectName, Redacted, TokenDigest, decode, encode};
+use weighbridge_snapshot::{
+    ModelPattern, Names, ObjectName, Redacted, TokenDigest, decode, encode, routes_of,
+};
 
-use crate::{Compiled, Kind, LastGood, ObjectId, Reason, Secret, Unreadable, World, compile};
+use crate::{
+    Compiled, Kind, LastGood, ObjectId, Reason, Secret, Stated, Unreadable, Urgent, World, compile,
+};
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
 
@@ -249,6 +253,19 @@ fn names(route: &crds::Route, own: &ObjectName, provider: &ObjectName) -> bool {
         })
 }
 
+/// An object with this spec, of which one field can't be read, or isn't known.
+fn as_unreadable(kind: &str, spec: &impl serde::Serialize, unknown: Option<&str>) -> Unreadable {
+    let mut object = serde_json::json!({"kind": kind, "spec": spec});
+    match unknown {
+        Some(field) => object["spec"][field] = true.into(),
+        None => object["metadata"] = 3.into(),
+    }
+    Unreadable {
+        urgent: serde_json::from_value(object).unwrap(),
+        ..Unreadable::default()
+    }
+}
+
 #[test]
 fn the_random_worlds_are_worth_compiling() {
     let mut runner = TestRunner::deterministic();
@@ -375,6 +392,80 @@ proptest! {
         let after = compile(&unreadable, &before.last_good);
         prop_assert_eq!(&after.snapshot, &before.snapshot);
         prop_assert_eq!(&after.last_good, &before.last_good);
+    }
+
+    #[test]
+    fn an_edit_that_cannot_be_read_is_followed_like_one_that_is_invalid(
+        before in world(),
+        after in world(),
+        unknown in any::<bool>(),
+    ) {
+        let good = fresh(&before).last_good;
+        let (mut invalid, mut unreadable) = (before.clone(), before.clone());
+        for (name, edit) in &after.providers {
+            let mut edit = edit.clone();
+            let urgent = as_unreadable("Provider", &edit.spec, unknown.then_some("dialekt"));
+            edit.spec.retry.max_retries = -1;
+            invalid.providers.insert(name.clone(), edit);
+            unreadable.providers.remove(name);
+            unreadable.unreadable.insert(ObjectId::new(Kind::Provider, name.clone()), urgent);
+        }
+        for (name, edit) in &after.routes {
+            let mut edit = edit.clone();
+            let urgent = as_unreadable("Route", &edit.spec, unknown.then_some("on"));
+            edit.spec.targets.clear();
+            invalid.routes.insert(name.clone(), edit);
+            unreadable.routes.remove(name);
+            unreadable.unreadable.insert(ObjectId::new(Kind::Route, name.clone()), urgent);
+        }
+        for (name, edit) in &after.virtual_keys {
+            let mut edit = edit.clone();
+            // Left out beside an unknown field, it would be unclear.
+            if unknown {
+                edit.spec.expires_at = Some("2027-01-01T00:00:00Z".into());
+            }
+            let urgent = as_unreadable("VirtualKey", &edit.spec, unknown.then_some("suspned"));
+            edit.spec.route_refs.clear();
+            invalid.virtual_keys.insert(name.clone(), edit);
+            unreadable.virtual_keys.remove(name);
+            unreadable.unreadable.insert(ObjectId::new(Kind::VirtualKey, name.clone()), urgent);
+        }
+        let (invalid, unreadable) = (compile(&invalid, &good), compile(&unreadable, &good));
+        prop_assert_eq!(unreadable.snapshot, invalid.snapshot);
+        prop_assert_eq!(unreadable.last_good, invalid.last_good);
+    }
+
+    #[test]
+    fn nothing_that_is_written_keeps_the_urgent_from_being_read(text in ".{0,64}", spec in ".{0,32}") {
+        if serde_yaml::from_str::<serde_yaml::Value>(&text).is_ok() {
+            prop_assert!(serde_yaml::from_str::<Urgent>(&text).is_ok());
+        }
+        let text = format!("kind: VirtualKey\nspec:\n  suspend: true\n  other: {spec:?}\n");
+        if let Ok(urgent) = serde_yaml::from_str::<Urgent>(&text) {
+            prop_assert_eq!(urgent.suspend, Stated::Said(true));
+        }
+    }
+
+    #[test]
+    fn a_name_is_lost_to_the_route_that_serves_it(world in world()) {
+        let compiled = fresh(&world);
+        let routes = &compiled.snapshot.routes;
+        for (name, key) in &compiled.snapshot.virtual_keys {
+            let usable = routes_of(name, key, routes);
+            let names = Names::new(usable.iter().map(|(id, route)| (*id, route.models.as_slice())));
+            let claims = usable.iter().flat_map(|(id, route)| route.models.iter().map(move |pattern| (*id, pattern)));
+            let lost = claims.filter_map(|(id, pattern)| {
+                let winner = match pattern {
+                    ModelPattern::Exact(name) => *names.get(name).unwrap().0,
+                    ModelPattern::Prefix(prefix) => names.prefixes().find(|(other, _)| other == prefix).unwrap().1,
+                };
+                let pattern = String::from(pattern.clone());
+                (winner != id).then(|| format!("{pattern:?} of Route {id}: Route {winner} serves it"))
+            });
+            let expected: Vec<_> = lost.take(16).collect();
+            let verdict = &compiled.verdicts[&ObjectId::new(Kind::VirtualKey, name.clone())];
+            prop_assert_eq!(&verdict.shadowed, &expected);
+        }
     }
 
     #[test]
