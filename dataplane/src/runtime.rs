@@ -34,6 +34,8 @@ mod exclusive;
 pub(crate) struct Runtime {
     pub(crate) revision: Revision,
     keys: HashMap<TokenDigest, Arc<Key>, BuildHasherDefault<DigestHasher>>,
+    /// The same keys by what they reach.
+    peers: Vec<exclusive::Peers>,
     pub(crate) routes: BTreeMap<ObjectName, Arc<Route>>,
     pub(crate) providers: BTreeMap<ObjectName, Arc<Provider>>,
 }
@@ -193,10 +195,6 @@ impl Runtime {
     /// The virtual key with this token.
     pub(crate) fn key(&self, digest: &TokenDigest) -> Option<&Arc<Key>> {
         self.keys.get(digest)
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
-        self.keys.values()
     }
 }
 

@@ -12,6 +12,7 @@ use weighbridge_snapshot::{
     Scheme, Snapshot, routes_of,
 };
 
+use super::exclusive::Peers;
 use super::{
     Account, Backend, Endpoint, Key, Operations, Provider, Reasons, Route, Runtime, Target,
     UpstreamModel,
@@ -28,9 +29,11 @@ impl Runtime {
     pub(crate) fn build(snapshot: &Snapshot, previous: Option<&Self>, workers: usize) -> Self {
         let providers = providers(snapshot, previous, workers);
         let routes = routes(snapshot, &providers, previous, workers);
+        let keys = keys(snapshot, &routes, &providers);
         Self {
             revision: snapshot.revision(),
-            keys: keys(snapshot, &routes, &providers),
+            peers: Peers::among(keys.values()),
+            keys,
             routes,
             providers,
         }
