@@ -189,9 +189,10 @@ impl Pass<'_> {
             secret,
             known,
         } = claimant;
-        let consequence = match known {
-            true => "no token of it is in force",
-            false => "nothing of it is in force",
+        let consequence = if known {
+            "no token of it is in force"
+        } else {
+            "nothing of it is in force"
         };
         let cause = format!(
             "spec.secretName: found {:?}, which is also VirtualKey {owner}'s; allowed is a Secret of its own ({consequence})",

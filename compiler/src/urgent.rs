@@ -143,9 +143,10 @@ fn virtual_key(spec: &Fields) -> Urgent {
         .all("suspend")
         .any(|value| *value == Untyped::Bool(true));
     Urgent {
-        suspend: match suspended {
-            true => Stated::Said(true),
-            false => spec.stated("suspend").certain_if(certain),
+        suspend: if suspended {
+            Stated::Said(true)
+        } else {
+            spec.stated("suspend").certain_if(certain)
         },
         expires_at: spec.stated("expiresAt").certain_if(certain),
         ..Urgent::default()

@@ -54,18 +54,17 @@ impl std::convert::From<&str> for Duration {
 impl std::convert::From<std::time::Duration> for Duration {
     fn from(length: std::time::Duration) -> Self {
         let mut rest = length.as_millis();
-        let mut text = String::new();
+        let mut parts = Vec::new();
         for (unit, millis) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
             if rest >= millis {
-                text.push_str(&format!("{}{unit}", rest / millis));
+                parts.push(format!("{}{unit}", rest / millis));
                 rest %= millis;
             }
         }
-        Self(if text.is_empty() {
-            "0s".to_owned()
-        } else {
-            text
-        })
+        if parts.is_empty() {
+            parts.push("0s".to_owned());
+        }
+        Self(parts.concat())
     }
 }
 

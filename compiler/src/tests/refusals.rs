@@ -83,6 +83,8 @@ fn provider_cases() -> Vec<(&'static str, Value)> {
         ("endpoint", json!("api.openai.com")),
         ("endpoint", json!("https://me:hunter2@host/v1")),
         ("endpoint", json!("https://host/v1?key=1")),
+        ("endpoint", json!("https:api.openai.com/v1")),
+        ("endpoint", json!("HTTPS://api.openai.com/v1")),
         ("accounts", many(65, account)),
         ("accounts", json!([account(0), account(1), account(0)])),
         ("accounts.0.name", json!("Research Account")),
@@ -192,6 +194,7 @@ fn virtual_key_cases() -> Vec<(&'static str, Value)> {
             json!([{"namespace": "n", "provider": "", "names": ["a"]}]),
         ),
         ("expiresAt", json!("2027-01-01")),
+        ("expiresAt", json!("2027-01-01 00:00:00Z")),
     ]
 }
 

@@ -119,22 +119,14 @@ fn key(yaml: &str) -> (bool, Option<i64>) {
 
 #[test]
 fn a_suspension_beside_a_field_that_nobody_knows_is_in_force_at_once() {
-    assert_eq!(
-        key(&format!("{KEY}  suspend: true\n  sekretName: x\n")).0,
-        true
-    );
-    assert_eq!(
-        key(&KEY.replace("secretName: k", "suspend: true\n  secretName: [3]")).0,
-        true
-    );
-    assert_eq!(
-        key("{kind: VirtualKey, spec: {suspend: true, routeRefs: !odd [x]}}").0,
-        true
-    );
-    assert_eq!(
-        key("{kind: VirtualKey, 3: x, spec: {[a]: b, suspend: true}}").0,
-        true
-    );
+    for yaml in [
+        format!("{KEY}  suspend: true\n  sekretName: x\n"),
+        KEY.replace("secretName: k", "suspend: true\n  secretName: [3]"),
+        "{kind: VirtualKey, spec: {suspend: true, routeRefs: !odd [x]}}".to_owned(),
+        "{kind: VirtualKey, 3: x, spec: {[a]: b, suspend: true}}".to_owned(),
+    ] {
+        assert!(key(&yaml).0, "{yaml}");
+    }
 }
 
 #[test]
