@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use weighbridge_compiler::{Kind, ObjectId, Urgent};
-use weighbridge_crds::{GROUP, VERSION, check_object_name, check_part_name};
+use weighbridge_crds::{GROUP, VERSION, check_object_name, check_part_name, required_fields};
 use weighbridge_snapshot::{FORMAT, ObjectName};
 
 use super::documents::{self, Document};
@@ -222,8 +222,8 @@ impl Reader<'_> {
         self.parsed.urgent.insert(about.id.clone(), urgent);
         self.parsed.problems.push(Problem {
             place: worded.place,
+            message: with_required(worded.message, &about.id),
             about: Some(about),
-            message: worded.message,
         });
     }
 
@@ -299,6 +299,17 @@ fn is_snapshot(head: &Head) -> bool {
     match (&head.api_version, &head.kind, &head.format) {
         (None, None, Some(Scalar::Text(format))) => name(format) == name(FORMAT),
         _ => false,
+    }
+}
+
+/// Of a missing spec, what it can't do without.
+fn with_required(message: String, id: &Id) -> String {
+    match id {
+        Id::Judged(id) if message == "found no field `spec`" => {
+            let required = required_fields(&id.kind.to_string()).join(", ");
+            format!("{message}; allowed is a map with at least {required}")
+        }
+        _ => message,
     }
 }
 

@@ -257,6 +257,7 @@ fn messages_name_place_field_finding_and_what_is_allowed() {
         ("an unknown field", format!("{route}  targets:\n  - name: t\n    backends:\n    - {{name: b, providerRef: {{name: p}}, weigth: 3}}\n")),
         ("an unknown field at the top", format!("{PROVIDER}spce: 1\n")),
         ("an unknown field of metadata", PROVIDER.replace("name: p", "name: p, lables: {}")),
+        ("no spec", "apiVersion: weighbridge.dev/v1alpha1\nkind: Route\nmetadata: {name: r}\n".to_owned()),
         ("a missing field", route.to_owned()),
         ("a wrong type", format!("{route}  targets: 3\n")),
         ("an unknown value", PROVIDER.replace("OpenAI", "OpenAi")),
