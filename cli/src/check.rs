@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use weighbridge_compiler::{Compiled, LastGood, ObjectId, Verdict, compile};
+use weighbridge_compiler::{Compiled, LastGood, ObjectId, Status, Verdict, compile};
 use weighbridge_snapshot::{Snapshot, encode};
 
 use crate::load::{Id, Problem};
@@ -133,10 +133,10 @@ fn row(reading: &Reading, id: &ObjectId, verdict: &Verdict) -> Vec<String> {
     } else {
         "yes"
     };
-    let references = match (verdict.resolved_refs.holds(), verdict.is_refused()) {
-        (true, _) => "resolved",
-        (false, true) => "-",
-        (false, false) => "missing",
+    let references = match verdict.resolved_refs.status {
+        Status::True => "resolved",
+        Status::False => "missing",
+        Status::Unknown => "-",
     };
     let place = reading.places.get(id);
     vec![

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use weighbridge_compiler::{Compiled, Kind, LastGood, Reason, Verdict};
+use weighbridge_compiler::{Compiled, Kind, LastGood, Reason, Status, Verdict};
 
 use crate::load::{Id, Problem};
 use crate::sources::Reading;
@@ -65,8 +65,8 @@ fn of_verdict(verdict: &Verdict) -> Vec<(Gravity, &str)> {
     if verdict.is_refused() && verdict.accepted.reason != Reason::Unreadable {
         said.push((Gravity::Refused, verdict.accepted.message.as_str()));
     }
-    // Of a refused object nothing may be in force that could miss something.
-    if !verdict.is_refused() && !verdict.resolved_refs.holds() {
+    // Also of a refused object, whose last good form may miss something.
+    if verdict.resolved_refs.status == Status::False {
         said.push((Gravity::Missing, verdict.resolved_refs.message.as_str()));
     }
     let warnings = verdict.warnings.iter();
