@@ -49,10 +49,8 @@ pub(crate) fn classify(operation: Operation, event: &Event<'_>) -> Step {
         if serde_json::from_slice::<IgnoredAny>(event.data).is_ok() {
             Step::Hold
         } else {
-            Step::Failed(UpstreamError {
-                message: Some("an event of the stream is not JSON".to_owned()),
-                ..UpstreamError::default()
-            })
+            // Not JSON: an error that says nothing.
+            Step::Failed(UpstreamError::default())
         }
     })
 }

@@ -87,6 +87,9 @@ impl Cause {
             Some(Self::RateLimited(None))
         } else if error.is_overloaded() {
             Some(Self::Overloaded)
+        } else if *error == UpstreamError::default() {
+            // It says nothing at all: not an error, but something that can't be read.
+            Some(Self::BadAnswer)
         } else {
             Some(Self::ServerError)
         }

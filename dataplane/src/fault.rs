@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETR
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::answer::UpstreamError;
 use crate::probe::ProbeError;
 
 /// A call's failure. Its text is what the caller reads.
@@ -126,12 +127,9 @@ pub(crate) enum Fault {
         /// Its value.
         limit: Duration,
     },
-    /// A provider failed, and its own words can't be passed on.
-    #[error("the provider failed with status {status}")]
-    UpstreamFailed {
-        /// The status it gave.
-        status: u16,
-    },
+    /// A provider failed, and said nothing that can be passed on.
+    #[error("the provider failed, and said nothing that could be passed on")]
+    UpstreamFailed,
     /// A provider's answer can't be read or was cut.
     #[error("the provider's answer was cut or can't be read")]
     BadUpstreamAnswer,
@@ -172,7 +170,7 @@ impl Fault {
             Self::UpstreamBilling => (502, SERVER, "upstream_billing"),
             Self::UpstreamConnect => (502, SERVER, "upstream_unreachable"),
             Self::UpstreamTimeout { .. } => (504, SERVER, "upstream_timeout"),
-            Self::UpstreamFailed { .. } => (502, SERVER, "upstream_error"),
+            Self::UpstreamFailed => (502, SERVER, "upstream_error"),
             Self::BadUpstreamAnswer => (502, SERVER, "bad_upstream_response"),
         };
         Row { status, kind, code }
@@ -230,32 +228,38 @@ impl Fault {
     /// `sequence_number`: only who reads every number that the provider gave knows the next, and a wrong
     /// one would be worse than none.
     pub(crate) fn event(&self, framing: EventFraming) -> Bytes {
-        let text = match framing {
-            EventFraming::Data => format!("data: {}\n\n", self.body()),
-            EventFraming::Named => {
-                let event = NamedError {
-                    kind: "error",
-                    code: self.code(),
-                    message: &self.to_string(),
-                    param: self.param(),
-                };
-                format!("event: error\ndata: {}\n\n", to_json(&event))
-            }
-        };
-        Bytes::from(text)
+        self.fields(&self.to_string()).event(framing)
     }
 
     fn body(&self) -> String {
-        let row = self.row();
         to_json(&ErrorBody {
-            error: ErrorFields {
-                message: &self.to_string(),
-                kind: row.kind,
-                param: self.param(),
-                code: row.code,
-            },
+            error: self.fields(&self.to_string()),
         })
     }
+
+    fn fields<'a>(&self, message: &'a str) -> ErrorFields<'a> {
+        let row = self.row();
+        ErrorFields {
+            message,
+            kind: row.kind,
+            param: self.param(),
+            code: Some(row.code),
+        }
+    }
+}
+
+/// A provider's own error as the event that ends a stream whose headers are out already.
+pub(crate) fn event_of(error: &UpstreamError, framing: EventFraming) -> Bytes {
+    let fields = ErrorFields {
+        message: error
+            .message
+            .as_deref()
+            .unwrap_or("the provider refuses the call"),
+        kind: error.kind.as_deref().unwrap_or(CALLER),
+        param: None,
+        code: error.code.as_deref(),
+    };
+    fields.event(framing)
 }
 
 /// How a stream frames its events.
@@ -276,22 +280,40 @@ struct ErrorBody<'a> {
     error: ErrorFields<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct ErrorFields<'a> {
     message: &'a str,
     #[serde(rename = "type")]
-    kind: &'static str,
-    param: Option<&'static str>,
-    code: &'static str,
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct NamedError<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    code: &'static str,
+    code: Option<&'a str>,
     message: &'a str,
-    param: Option<&'static str>,
+    param: Option<&'a str>,
+}
+
+impl ErrorFields<'_> {
+    fn event(self, framing: EventFraming) -> Bytes {
+        let text = match framing {
+            EventFraming::Data => format!("data: {}\n\n", to_json(&ErrorBody { error: self })),
+            EventFraming::Named => {
+                let event = NamedError {
+                    kind: "error",
+                    code: self.code,
+                    message: self.message,
+                    param: self.param,
+                };
+                format!("event: error\ndata: {}\n\n", to_json(&event))
+            }
+        };
+        Bytes::from(text)
+    }
 }
 
 fn to_json(value: &impl Serialize) -> String {

@@ -9,14 +9,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use weighbridge_snapshot::Operation;
 
+use crate::answer::error_of;
 use crate::attempt::{AcceptedBody, Begun};
 use crate::closing::Closing;
 use crate::connection::{Activity, Connection};
-use crate::fault::Fault;
+use crate::fault::{Fault, event_of};
 use crate::metrics::Outcome;
 use crate::recorder::Recorder;
 use crate::relay::{BrokenOff, Relay, Setting, framing};
@@ -109,10 +111,21 @@ impl Ongoing {
         Relay::new(setting, begun)
     }
 
-    fn close(mut self, fault: &Fault, attempts: u32) -> Kind {
-        self.recorder.set_attempts(attempts);
-        self.recorder.finish(Outcome::of_status(fault.status()));
+    fn close(self, fault: &Fault, attempts: u32) -> Kind {
         let event = fault.event(framing(self.operation));
+        self.close_with(event, fault.status(), attempts)
+    }
+
+    /// Ends with what a provider says, where its status can't be passed on any more.
+    fn close_as_told(self, status: StatusCode, body: &[u8], attempts: u32) -> Kind {
+        let error = error_of(status.as_u16(), body);
+        let event = event_of(&error, framing(self.operation));
+        self.close_with(event, status.as_u16(), attempts)
+    }
+
+    fn close_with(mut self, event: Bytes, status: u16, attempts: u32) -> Kind {
+        self.recorder.set_attempts(attempts);
+        self.recorder.finish(Outcome::of_status(status));
         Kind::Closing(Box::new(Closing::new(Some(event), self.connection)))
     }
 }
@@ -134,24 +147,21 @@ impl Waiting {
                 AcceptedBody::Begun(begun) if begun.is_stream => {
                     Kind::Relayed(Box::new(self.call.relay(begun, served)))
                 }
+                AcceptedBody::Whole { bytes, .. } if !served.status.is_success() => self
+                    .call
+                    .close_as_told(served.status, &bytes, served.attempts),
                 // Not a stream after all, and the headers of one are out.
-                _ if served.status.is_success() => {
-                    self.call.close(&Fault::BadUpstreamAnswer, served.attempts)
-                }
-                _ => {
-                    let status = served.status.as_u16();
-                    self.call
-                        .close(&Fault::UpstreamFailed { status }, served.attempts)
-                }
+                _ => self.call.close(&Fault::BadUpstreamAnswer, served.attempts),
             },
             Err(unserved) => {
-                let fault = match unserved.what {
-                    Last::Fault(fault) => fault,
-                    Last::Answer(answer) => Fault::UpstreamFailed {
-                        status: answer.status.as_u16(),
-                    },
-                };
-                self.call.close(&fault, unserved.attempts)
+                let attempts = unserved.attempts;
+                match unserved.what {
+                    Last::Fault(fault) => self.call.close(&fault, attempts),
+                    Last::Answer(answer) => {
+                        self.call
+                            .close_as_told(answer.status, &answer.body, attempts)
+                    }
+                }
             }
         }
     }

@@ -364,7 +364,7 @@ impl Walk {
             Cause::Overloaded | Cause::ServerError => {
                 return failure
                     .answer
-                    .map_or(Last::Fault(Fault::BadUpstreamAnswer), Last::Answer);
+                    .map_or(Last::Fault(Fault::UpstreamFailed), Last::Answer);
             }
             Cause::Refused(_) | Cause::Forbidden | Cause::RateLimited(_) => {
                 let may_move_on = self.candidates.route().failover;

@@ -40,7 +40,7 @@ fn every_fault() -> Vec<Fault> {
             bound: "timeouts.firstEvent",
             limit: Duration::from_mins(1),
         },
-        Fault::UpstreamFailed { status: 500 },
+        Fault::UpstreamFailed,
         Fault::BadUpstreamAnswer,
     ]
 }

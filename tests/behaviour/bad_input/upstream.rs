@@ -6,6 +6,7 @@ use super::*;
 async fn every_broken_answer_is_a_clear_error() {
     let stack = start().await;
     let bad = (502, "bad_upstream_response");
+    let failed = (502, "upstream_error");
     let late = (504, "upstream_timeout");
     let cases = [
         ("garbage=bytes", bad),
@@ -26,8 +27,8 @@ async fn every_broken_answer_is_a_clear_error() {
         ("status=204", bad),
         ("status=304", bad),
         ("status=302,header.location=http://127.0.0.1:1/", bad),
-        ("status=200,error=server-error", bad),
-        ("status=200,error=overloaded", bad),
+        ("status=200,error=server-error", failed),
+        ("status=200,error=overloaded", failed),
         ("stall=before-head", late),
         ("stall=after-head", late),
         ("stall=mid-body", late),
@@ -49,6 +50,7 @@ async fn every_broken_answer_is_a_clear_error() {
 async fn a_stream_that_breaks_before_its_content_is_a_clear_error() {
     let stack = start().await;
     let bad = (502, "bad_upstream_response");
+    let failed = (502, "upstream_error");
     let late = (504, "upstream_timeout");
     let cases = [
         ("garbage=bytes", bad),
@@ -59,10 +61,10 @@ async fn a_stream_that_breaks_before_its_content_is_a_clear_error() {
         ("cut=before-content", bad),
         ("end=after-head", bad),
         ("end=before-content", bad),
-        ("error-event=0", bad),
-        ("error-event=1,error=overloaded", bad),
+        ("error-event=0", failed),
+        ("error-event=1,error=overloaded", failed),
         ("status=200,style=html", bad),
-        ("status=200,error=server-error", bad),
+        ("status=200,error=server-error", failed),
         ("content-type=text/event-stream,status=200,style=html", bad),
         ("stall=before-head", late),
         ("stall=before-content", late),
