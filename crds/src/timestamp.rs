@@ -93,6 +93,25 @@ impl std::convert::From<&str> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_has_the_form_is_read_as_the_calendar_reads_it(
+            text in "[0-9]{3}[0-8]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-][01][0-9]:[0-5][0-9])"
+        ) {
+            let expected = text.parse::<jiff::Timestamp>().ok();
+            // Before the epoch a fraction counts towards the next second there.
+            let expected = expected.map(|time| time.as_nanosecond().div_euclid(1_000_000_000));
+            let found = Timestamp::from(text.as_str()).parse().ok().map(i128::from);
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,40}|[-0-9TZ:.+]{19,30}") {
+            let _ = Timestamp::from(text.as_str()).parse();
+        }
+    }
 
     #[test]
     fn offsets_count() {
