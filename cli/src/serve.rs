@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use weighbridge_dataplane::{Gateway, LogFormat, Settings, init_logging};
 
 use crate::live::{Live, Look};
+use crate::output::visible;
 use crate::sources::Sources;
 use crate::stop::{Stop, reload_signal};
 use crate::{Ended, output};
@@ -49,13 +50,21 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When the paths hold nothing, or the gateway can't start.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
-    let _logging = init_logging(arguments.log_format, &arguments.log)?;
+    let logging = init_logging(arguments.log_format, &arguments.log)?;
     // One thread beside this one: reading many files here doesn't keep callers waiting there.
-    tokio::runtime::Builder::new_multi_thread()
+    let ended = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?
-        .block_on(serve(arguments))
+        .block_on(serve(arguments))?;
+    // What has been logged comes first: the refusals, one by one.
+    drop(logging);
+    if ended == Ended::Refused {
+        output::complain(
+            "error: nothing can be served, because every resource was refused; `weighbridge check` shows them in a table",
+        );
+    }
+    Ok(ended)
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<Ended> {
@@ -64,9 +73,6 @@ async fn serve(arguments: Arguments) -> anyhow::Result<Ended> {
     let look = live.look()?;
     live.must_hold_something(&look)?;
     if !look.is_servable() {
-        output::complain(
-            "error: nothing can be served, because every resource was refused; `weighbridge check` shows them in a table",
-        );
         return Ok(Ended::Refused);
     }
     let gateway = Gateway::start(&arguments.settings, &look.compiled.snapshot).await?;
@@ -82,7 +88,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<Ended> {
 /// Says where the gateway is and where the tokens are; never a token.
 fn announce(gateway: &Gateway, look: &Look) -> anyhow::Result<()> {
     for (key, file) in &look.reading.search.token_files {
-        output::say(&format!("token of VirtualKey {key} in {}", file.display()))?;
+        let line = format!("token of VirtualKey {key} in {}", file.display());
+        output::say(&visible(&line))?;
     }
     output::say(&format!("admin on http://{}", gateway.admin_address()))?;
     output::say(&format!("listening on http://{}", gateway.listen_address()))
@@ -99,7 +106,10 @@ async fn keep_up(live: &mut Live, gateway: &Gateway, stop: &mut Stop) -> anyhow:
         }
         match live.look() {
             Ok(look) => gateway.apply(&look.compiled.snapshot),
-            Err(error) => tracing::error!("{error:#}; what is in force stays"),
+            Err(error) => {
+                let cause = visible(&format!("{error:#}"));
+                tracing::error!("{cause}; what is in force stays");
+            }
         }
     }
 }
