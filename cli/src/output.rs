@@ -29,11 +29,46 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
 /// Writes a line to standard error.
 pub(crate) fn complain(line: &str) {
     // With standard error gone there is nobody left to tell.
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(writeln!(io::stderr(), "{}", visible(line)));
+}
+
+/// A line with names from files in it, as a terminal may have it: what would end the line, move the
+/// cursor or turn the writing around is spelt out.
+pub(crate) fn visible(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for letter in line.chars() {
+        match letter {
+            // Line and paragraph separators, and the marks that change the direction of writing.
+            '\u{2028}'
+            | '\u{2029}'
+            | '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => shown.extend(letter.escape_unicode()),
+            letter if letter.is_control() => shown.extend(letter.escape_default()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
 }
 
 /// Whether an error means that the reader of our output has left.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     let source = error.downcast_ref::<io::Error>();
     source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelt_out() {
+        assert_eq!(
+            visible("a\nb\r\u{1b}[2J\u{9b}c\u{202e}d\u{2028}\u{7f}"),
+            "a\\nb\\r\\u{1b}[2J\\u{9b}c\\u{202e}d\\u{2028}\\u{7f}"
+        );
+        assert_eq!(visible("ä 😀 \"\\n\""), "ä 😀 \"\\n\"");
+    }
 }
