@@ -13,6 +13,7 @@ use weighbridge_compiler::{Compiled, LastGood, ObjectId, Status, Verdict, compil
 use weighbridge_snapshot::{Snapshot, encode};
 
 use crate::load::{Id, Problem};
+use crate::output::visible;
 use crate::secrets::Minting;
 use crate::sentence::{Gravity, Sentence, sentences};
 use crate::sources::{Reading, Sources};
@@ -60,16 +61,21 @@ enum Format {
 /// # Errors
 /// When there is nothing to check, or something can't be written.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
-    let mut sources = Sources::new(arguments.paths.clone(), arguments.secrets.clone())?;
-    let mut reading = sources.read(&LastGood::default(), Minting::Forgotten);
-    sources.must_hold_something(&reading)?;
-    let mut compiled = compile(&reading.world, &LastGood::default());
-    let ended = ended(&reading, &compiled);
     let wanted = arguments.snapshot.as_deref();
+    let mut sources = Sources::new(arguments.paths.clone(), arguments.secrets.clone())?
+        .without(arguments.snapshot.clone());
+    let mut look = |minting| {
+        let reading = sources.read(&LastGood::default(), minting);
+        let compiled = compile(&reading.world, &LastGood::default());
+        let ended = ended(&reading, &compiled);
+        (reading, compiled, ended)
+    };
+    let (mut reading, mut compiled, mut ended) = look(Minting::Forgotten);
+    // Making tokens is where more can go wrong.
     if let (Some(_), Ended::Well) = (wanted, ended) {
-        reading = sources.read(&LastGood::default(), Minting::Kept);
-        compiled = compile(&reading.world, &LastGood::default());
+        (reading, compiled, ended) = look(Minting::Kept);
     }
+    sources.must_hold_something(&reading)?;
     let shown = match arguments.output {
         Format::Table => as_table(&reading, &compiled, sources.secrets()),
         Format::Json => serde_json::to_string_pretty(&as_json(&reading, &compiled))?,
@@ -118,7 +124,8 @@ fn as_table(reading: &Reading, compiled: &Compiled, secrets: &Path) -> String {
     let to_mint = reading.search.to_mint.iter();
     lines.extend(to_mint.map(|key| {
         let secrets = secrets.display();
-        format!("note: VirtualKey {key} has no token yet; serve makes one under {secrets}")
+        let note = format!("VirtualKey {key} has no token yet; serve makes one under {secrets}");
+        format!("note: {}", visible(&note))
     }));
     if !lines.is_empty() {
         parts.push(lines.join("\n"));
@@ -138,7 +145,7 @@ fn row(reading: &Reading, id: &ObjectId, verdict: &Verdict) -> Vec<String> {
         Status::False => "missing",
         Status::Unknown => "-",
     };
-    let place = reading.places.get(id);
+    let place = reading.place(id);
     vec![
         id.kind.to_string(),
         id.name.namespace.clone(),

@@ -2,17 +2,19 @@
 //!
 //! Holds the last good specs, which is what a broken edit falls back to. Must never touch a gateway.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use weighbridge_compiler::{Compiled, LastGood, Verdict, compile};
 
+use crate::load::{Id, Place};
+use crate::output::visible;
 use crate::secrets::Minting;
-use crate::sentence::{Gravity, Sentence, sentences};
+use crate::sentence::{Gravity, Same, Sentence, sentences};
 use crate::sources::{Reading, Sources};
 use crate::watch::Watch;
 
-/// How often reading is repeated because folders appeared meanwhile.
+/// How often reading is repeated because folders appeared, or files began to change, meanwhile.
 const REPEATS: usize = 5;
 
 /// Watched resources.
@@ -20,7 +22,9 @@ pub(crate) struct Live {
     sources: Sources,
     watch: Watch,
     last_good: LastGood,
-    told: BTreeSet<Sentence>,
+    told: BTreeMap<Same, Sentence>,
+    /// What was there at the last look.
+    objects: BTreeMap<Id, Place>,
 }
 
 /// What the resources are now.
@@ -39,7 +43,8 @@ impl Live {
             sources,
             watch: Watch::new().context(UNWATCHABLE)?,
             last_good: LastGood::default(),
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
+            objects: BTreeMap::new(),
         })
     }
 
@@ -48,13 +53,16 @@ impl Live {
     /// # Errors
     /// When the file system can't be watched.
     pub(crate) fn look(&mut self) -> anyhow::Result<Look> {
-        let mut reading = self.sources.read(&self.last_good, Minting::Kept);
+        self.watch.begin();
+        let mut reading = self.read();
         for _ in 0..REPEATS {
-            if !self.watch.set(&reading.interest).context(UNWATCHABLE)? {
+            let new = self.watch.set(&reading.interest).context(UNWATCHABLE)?;
+            // What began to be written while it was read may have been read in part.
+            if !self.watch.catch_up() && !new {
                 break;
             }
             let minted = std::mem::take(&mut reading.search.minted);
-            reading = self.sources.read(&self.last_good, Minting::Kept);
+            reading = self.read();
             reading.search.minted.extend(minted);
         }
         let compiled = compile(&reading.world, &self.last_good);
@@ -76,24 +84,47 @@ impl Live {
         self.watch.changed().await;
     }
 
+    fn read(&mut self) -> Reading {
+        let writing = self.watch.writing();
+        self.sources
+            .read_beside(&writing, &self.last_good, Minting::Kept)
+    }
+
     fn report(&mut self, reading: &Reading, compiled: &Compiled) {
-        let sentences: BTreeSet<Sentence> = sentences(reading, compiled).into_iter().collect();
-        for Sentence { gravity, text } in sentences.difference(&self.told) {
-            match gravity {
-                Gravity::Refused => tracing::error!("refused: {text}"),
+        let sentences = sentences(reading, compiled);
+        let sentences: BTreeMap<Same, Sentence> = sentences
+            .into_iter()
+            .map(|sentence| (sentence.same(), sentence))
+            .collect();
+        for (same, sentence) in &sentences {
+            if self.told.contains_key(same) {
+                continue;
+            }
+            match sentence.gravity {
+                Gravity::Refused => tracing::error!("{sentence}"),
                 Gravity::Missing | Gravity::Warning | Gravity::Ignored => {
-                    tracing::warn!("{gravity}: {text}");
+                    tracing::warn!("{sentence}");
                 }
-                Gravity::Shadowed => tracing::info!("{gravity}: {text}"),
+                Gravity::Shadowed => tracing::info!("{sentence}"),
             }
         }
-        for sentence in self.told.difference(&sentences) {
-            tracing::info!("no longer so: {sentence}");
+        for (same, sentence) in &self.told {
+            if !sentences.contains_key(same) {
+                tracing::info!("no longer so: {sentence}");
+            }
         }
         self.told = sentences;
+        for (id, place) in &self.objects {
+            if !reading.objects.contains_key(id) {
+                let gone = visible(&format!("{id}, which was in {place}"));
+                tracing::info!("deleted: {gone}");
+            }
+        }
+        self.objects.clone_from(&reading.objects);
         for minted in &reading.search.minted {
             let (key, file) = (&minted.virtual_key, minted.file.display());
-            tracing::info!("made a token for VirtualKey {key}, kept in {file}");
+            let made = visible(&format!("VirtualKey {key}, kept in {file}"));
+            tracing::info!("made a token for {made}");
         }
     }
 }

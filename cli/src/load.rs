@@ -22,8 +22,8 @@ use weighbridge_compiler::{ObjectId, Secret};
 use weighbridge_crds::{Provider, Route, VirtualKey};
 use weighbridge_snapshot::ObjectName;
 
-pub(crate) use files::{Listing, list};
-pub(crate) use parse::parse;
+pub(crate) use files::{Listing, list, unreadable};
+pub(crate) use parse::{Parsed, parse};
 
 /// The largest file that is read, in bytes.
 pub(crate) const FILE_BYTES: u64 = 16 << 20;
@@ -122,6 +122,14 @@ impl Problem {
             message: message.into(),
         }
     }
+
+    /// What there is to say, without where.
+    pub(crate) fn without_place(&self) -> String {
+        match &self.about {
+            Some(about) => format!("{}: {}", about.id, self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -147,11 +155,7 @@ impl fmt::Display for Id {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: ", self.place)?;
-        if let Some(about) = &self.about {
-            write!(formatter, "{}: ", about.id)?;
-        }
-        formatter.write_str(&self.message)
+        write!(formatter, "{}: {}", self.place, self.without_place())
     }
 }
 

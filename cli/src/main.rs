@@ -6,6 +6,7 @@
 mod check;
 mod crds;
 mod demo;
+mod links;
 mod live;
 mod load;
 mod mock;

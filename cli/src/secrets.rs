@@ -1,28 +1,24 @@
 //! Where a standalone gateway finds what Secrets hold: the manifests, then a directory in the shape of
 //! mounted Secrets, then the environment; and where it keeps the tokens that it makes.
 //!
-//! The one place that reads the environment. Must never write over a file, nor touch the Secret of a
-//! VirtualKey that lacks the key's label.
+//! The one place that reads the environment. Must never touch the Secret of a VirtualKey that lacks the
+//! key's label, nor make a token for a VirtualKey that can't be read now: it may be gone.
+
+mod directory;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::DirBuilder;
-use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use tempfile::NamedTempFile;
-use weighbridge_compiler::{
-    LastGood, World, secret_file, secret_refs, secret_variable, token_owners,
-};
+use weighbridge_compiler::{LastGood, World, secret_refs, secret_variable, token_owners};
 use weighbridge_crds::{TOKEN_KEY, VIRTUAL_KEY_LABEL};
 use weighbridge_snapshot::{ObjectName, Redacted};
 
+use crate::links::way;
 use crate::token;
-
-/// The largest secret that is read, in bytes: as large as a Secret can be.
-const SECRET_BYTES: u64 = 1 << 20;
+pub(crate) use directory::Directory;
+use directory::{Kept, Reference, Values};
 
 /// What becomes of a virtual key without a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +41,8 @@ pub(crate) struct Minted {
 /// What came of looking for secrets, besides what went into the world.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
+    /// What files gave.
+    pub(crate) read: Values,
     /// Tokens that were made now.
     pub(crate) minted: Vec<Minted>,
     /// The file of each virtual key's token, where a file has it.
@@ -55,12 +53,16 @@ pub(crate) struct Search {
     pub(crate) faults: BTreeSet<String>,
     /// The folders that were looked into.
     pub(crate) folders: BTreeSet<PathBuf>,
+    /// The links among the files that were read.
+    pub(crate) links: BTreeSet<PathBuf>,
 }
 
 /// Looks for everything the world's objects refer to.
 pub(crate) struct Seeker<'a> {
-    pub(crate) directory: &'a Path,
+    pub(crate) directory: &'a Directory,
     pub(crate) environment: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Files that are being written, named without links.
+    pub(crate) writing: &'a BTreeSet<PathBuf>,
     pub(crate) minting: Minting,
 }
 
@@ -80,40 +82,50 @@ impl Seeker<'_> {
         let mut search = Search::default();
         let owners = token_owners(world, last_good);
         let references = secret_refs(world, last_good);
-        let variables = self.variables(&references, &mut search);
         self.watch_folders(&references, &mut search);
-        for (secret, key) in &references {
-            let owner = owners.get(secret);
-            if is_settled(world, secret, key, owner) {
+        let mut open = Vec::new();
+        for reference in &references {
+            let owner = owners.get(&reference.0);
+            if is_settled(world, reference, owner) {
                 continue;
             }
-            let variable = variables.get(&(secret, key.as_str()));
-            let value = self
-                .read_file(secret, key, owner, &mut search)
-                .or_else(|| variable.cloned())
-                .or_else(|| self.mint(secret, key, owner?, &mut search));
-            if let Some(value) = value {
-                let entry = world.secrets.entry(secret.clone()).or_default();
-                entry.data.insert(key.clone(), value);
-                if let Some(owner) = owner {
-                    let label = VIRTUAL_KEY_LABEL.to_owned();
-                    entry.labels.insert(label, owner.name.clone());
-                }
+            match self.read_file(reference, owner, &mut search) {
+                Some(value) => put(world, reference, owner, value),
+                None => open.push((reference, owner)),
             }
+        }
+        let variables = self.variables(&open, &mut search);
+        for (reference, owner) in open {
+            let variable = variables.get(reference);
+            let owner_now = owner.filter(|owner| holds_token(world, owner, reference));
+            let value = variable
+                .cloned()
+                .or_else(|| self.mint(reference, owner_now?, &mut search));
+            if let Some(value) = value {
+                put(world, reference, owner, value);
+            }
+        }
+        if self.directory.is_gone() {
+            let directory = self.directory.path().display();
+            let fault = format!(
+                "{directory}: the directory of secrets is gone; what it held stays in force"
+            );
+            search.faults.insert(fault);
         }
         search
     }
 
-    /// The values in the environment. A variable that could mean two things is refused.
+    /// The values in the environment of what neither manifests nor files hold. A variable that could
+    /// mean two things is refused.
     fn variables<'r>(
         &self,
-        references: &'r BTreeSet<(ObjectName, String)>,
+        open: &[(&'r Reference, Option<&ObjectName>)],
         search: &mut Search,
-    ) -> BTreeMap<(&'r ObjectName, &'r str), Redacted<Vec<u8>>> {
-        let mut meanings: BTreeMap<String, Vec<(&ObjectName, &str)>> = BTreeMap::new();
-        for (secret, key) in references {
-            let variable = secret_variable(secret, key);
-            meanings.entry(variable).or_default().push((secret, key));
+    ) -> BTreeMap<&'r Reference, Redacted<Vec<u8>>> {
+        let mut meanings: BTreeMap<String, Vec<&Reference>> = BTreeMap::new();
+        for (reference, _) in open {
+            let variable = secret_variable(&reference.0, &reference.1);
+            meanings.entry(variable).or_default().push(reference);
         }
         let mut values = BTreeMap::new();
         for (variable, meanings) in meanings {
@@ -132,35 +144,39 @@ impl Seeker<'_> {
         values
     }
 
-    fn watch_folders(&self, references: &BTreeSet<(ObjectName, String)>, search: &mut Search) {
+    fn watch_folders(&self, references: &BTreeSet<Reference>, search: &mut Search) {
+        let directory = self.directory.path();
         for (secret, _) in references {
-            let namespace = self.directory.join(&secret.namespace);
+            let namespace = directory.join(&secret.namespace);
             let folders = [namespace.join(&secret.name), namespace];
             search
                 .folders
                 .extend(folders.into_iter().filter(|folder| folder.is_dir()));
         }
-        if self.directory.is_dir() {
-            search.folders.insert(self.directory.to_owned());
+        if directory.is_dir() {
+            search.folders.insert(directory.to_owned());
         }
     }
 
     fn read_file(
         &self,
-        secret: &ObjectName,
-        key: &str,
+        reference: &Reference,
         owner: Option<&ObjectName>,
         search: &mut Search,
     ) -> Option<Redacted<Vec<u8>>> {
-        let file = self.directory.join(secret_file(secret, key));
-        match read(&file) {
+        let file = self.directory.file(reference);
+        if way(&file).len() > 1 {
+            search.links.insert(file.clone());
+        }
+        match self.directory.read(reference, self.writing) {
             Ok(value) => {
+                let value = value?;
+                search.read.insert(reference.clone(), value.clone());
                 if let Some(owner) = owner {
                     search.token_files.insert(owner.clone(), file);
                 }
                 Some(value)
             }
-            Err(error) if is_absent(&error) => None,
             Err(error) => {
                 let fault = format!("{}: the secret can't be read: {error}", file.display());
                 search.faults.insert(fault);
@@ -171,21 +187,24 @@ impl Seeker<'_> {
 
     fn mint(
         &self,
-        secret: &ObjectName,
-        key: &str,
+        reference: &Reference,
         owner: &ObjectName,
         search: &mut Search,
     ) -> Option<Redacted<Vec<u8>>> {
-        if key != TOKEN_KEY {
+        let file = self.directory.file(reference);
+        if self.directory.is_gone() {
+            let fault = format!(
+                "{}: no token is made for VirtualKey {owner} while the directory of secrets is gone",
+                file.display()
+            );
+            search.faults.insert(fault);
             return None;
         }
-        let file = self.directory.join(secret_file(secret, key));
         let token = match token::mint() {
             Ok(token) => Redacted::new(token.expose().clone().into_bytes()),
             Err(error) => {
-                search
-                    .faults
-                    .insert(format!("no token can be made: {error}"));
+                let fault = format!("no token can be made: {error}");
+                search.faults.insert(fault);
                 return None;
             }
         };
@@ -193,18 +212,18 @@ impl Seeker<'_> {
             search.to_mint.insert(owner.clone());
             return Some(token);
         }
-        match keep(&file, &token) {
+        match self.directory.keep(reference, &token) {
             Ok(Kept::New) => {
-                let minted = Minted {
+                search.minted.push(Minted {
                     virtual_key: owner.clone(),
                     file: file.clone(),
-                };
-                search.minted.push(minted);
+                });
+                search.read.insert(reference.clone(), token.clone());
                 search.token_files.insert(owner.clone(), file);
                 Some(token)
             }
             // Another process was first: its token counts.
-            Ok(Kept::Other) => self.read_file(secret, key, Some(owner), search),
+            Ok(Kept::Other) => self.read_file(reference, Some(owner), search),
             Err(error) => {
                 let fault = format!(
                     "{}: the token made for VirtualKey {owner} can't be kept: {error}; name a writable folder with --secrets DIR, or bring a token",
@@ -217,9 +236,30 @@ impl Seeker<'_> {
     }
 }
 
+/// Puts a value where a compile looks for it.
+fn put(
+    world: &mut World,
+    (secret, key): &Reference,
+    owner: Option<&ObjectName>,
+    value: Redacted<Vec<u8>>,
+) {
+    let entry = world.secrets.entry(secret.clone()).or_default();
+    entry.data.insert(key.clone(), value);
+    if let Some(owner) = owner {
+        let label = VIRTUAL_KEY_LABEL.to_owned();
+        entry.labels.insert(label, owner.name.clone());
+    }
+}
+
+/// Whether a VirtualKey, as it can be read now, has its token there.
+fn holds_token(world: &World, owner: &ObjectName, (secret, key): &Reference) -> bool {
+    let object = world.virtual_keys.get(owner);
+    object.is_some_and(|object| object.spec.secret_name == secret.name) && key == TOKEN_KEY
+}
+
 /// Whether the manifests have the last word: they hold the value, or a VirtualKey's Secret without
 /// the label that would make it ours.
-fn is_settled(world: &World, secret: &ObjectName, key: &str, owner: Option<&ObjectName>) -> bool {
+fn is_settled(world: &World, (secret, key): &Reference, owner: Option<&ObjectName>) -> bool {
     let Some(manifest) = world.secrets.get(secret) else {
         return false;
     };
@@ -228,7 +268,7 @@ fn is_settled(world: &World, secret: &ObjectName, key: &str, owner: Option<&Obje
     foreign || manifest.data.contains_key(key)
 }
 
-fn clash(variable: &str, meanings: &[(&ObjectName, &str)]) -> String {
+fn clash(variable: &str, meanings: &[&Reference]) -> String {
     let named: Vec<String> = meanings
         .iter()
         .map(|(secret, key)| format!("key {key:?} of Secret {secret}"))
@@ -238,60 +278,6 @@ fn clash(variable: &str, meanings: &[(&ObjectName, &str)]) -> String {
         named.len(),
         named.join(", ")
     )
-}
-
-/// Reads a secret, without the line break that editors and `echo` leave behind it.
-fn read(file: &Path) -> io::Result<Redacted<Vec<u8>>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    if metadata.len() > SECRET_BYTES {
-        let message = format!("it has more than {SECRET_BYTES} bytes");
-        return Err(io::Error::other(message));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?
-        .take(SECRET_BYTES)
-        .read_to_end(&mut bytes)?;
-    let unbroken = bytes
-        .strip_suffix(b"\r\n")
-        .or(bytes.strip_suffix(b"\n"))
-        .map_or(bytes.len(), <[u8]>::len);
-    bytes.truncate(unbroken);
-    Ok(Redacted::new(bytes))
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | NotADirectory)
-}
-
-/// What became of a secret that was to be kept.
-enum Kept {
-    /// It is in a new file.
-    New,
-    /// There was a file already, which stays as it is.
-    Other,
-}
-
-/// Writes a secret into a new file that only its owner may read.
-fn keep(file: &Path, secret: &Redacted<Vec<u8>>) -> io::Result<Kept> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    // Readable by the owner alone from the first moment, and whole or absent under its name.
-    let mut draft = NamedTempFile::new_in(folder)?;
-    draft.write_all(secret.expose())?;
-    draft.write_all(b"\n")?;
-    draft.as_file().sync_all()?;
-    match draft.persist_noclobber(file) {
-        Ok(_) => Ok(Kept::New),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Kept::Other),
-        Err(error) => Err(error.error),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::fmt;
 
 use weighbridge_compiler::{Compiled, Kind, LastGood, Reason, Status, Verdict};
 
-use crate::load::{Id, Problem};
+use crate::load::{Id, Place, Problem};
+use crate::output::visible;
 use crate::sources::Reading;
 
 /// How grave a sentence is, the gravest first.
@@ -26,37 +27,64 @@ pub(crate) enum Gravity {
 }
 
 /// A sentence.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sentence {
     pub(crate) gravity: Gravity,
+    pub(crate) place: Option<Place>,
+    /// Whether it speaks of just this line, and not of an object that begins there.
+    pub(crate) is_of_line: bool,
     pub(crate) text: String,
 }
+
+/// What makes two sentences the same; of an object not its line, which an edit further up moves.
+pub(crate) type Same = (Gravity, Option<Place>, String);
 
 /// Everything that deserves a sentence, the gravest first.
 pub(crate) fn sentences(reading: &Reading, compiled: &Compiled) -> Vec<Sentence> {
     let mut sentences = Vec::new();
-    let mut add = |gravity, text| sentences.push(Sentence { gravity, text });
+    let mut add = |gravity, place: Option<&Place>, is_of_line, text| {
+        sentences.push(Sentence {
+            gravity,
+            place: place.cloned(),
+            is_of_line,
+            text,
+        });
+    };
     for problem in &reading.problems {
-        let text = format!(
-            "{problem}{}",
-            consequence(problem, reading, &compiled.last_good)
-        );
-        add(Gravity::Refused, text);
+        let consequence = consequence(problem, reading, &compiled.last_good);
+        let text = format!("{}{consequence}", problem.without_place());
+        add(Gravity::Refused, Some(&problem.place), true, text);
     }
     for fault in &reading.search.faults {
-        add(Gravity::Refused, fault.clone());
+        add(Gravity::Refused, None, false, fault.clone());
     }
     for (id, verdict) in &compiled.verdicts {
-        let about = reading.about(id);
+        let place = reading.place(id);
+        let id = Id::Judged(id.clone());
         for (gravity, message) in of_verdict(verdict) {
-            add(gravity, format!("{about}: {message}"));
+            add(gravity, place, false, format!("{id}: {message}"));
         }
     }
     for ignored in &reading.ignored {
-        add(Gravity::Ignored, ignored.to_string());
+        let text = ignored.without_place();
+        add(Gravity::Ignored, Some(&ignored.place), false, text);
     }
     sentences.sort_by_key(|sentence| sentence.gravity);
     sentences
+}
+
+impl Sentence {
+    /// What it has in common with the same one said at another look.
+    pub(crate) fn same(&self) -> Same {
+        let place = self.place.as_ref().map(|place| {
+            if self.is_of_line {
+                place.clone()
+            } else {
+                Place::of(&place.file)
+            }
+        });
+        (self.gravity, place, self.text.clone())
+    }
 }
 
 fn of_verdict(verdict: &Verdict) -> Vec<(Gravity, &str)> {
@@ -89,6 +117,9 @@ fn consequence(problem: &Problem, reading: &Reading, last_good: &LastGood) -> &'
                 Kind::Route => last_good.routes.contains_key(&id.name),
                 Kind::VirtualKey => last_good.virtual_keys.contains_key(&id.name),
             },
+            Id::Namespace(_) if !reading.retained.contains(&about.id) => {
+                return " (no selector of labels matches it)";
+            }
             id => reading.retained.contains(id),
         },
     };
@@ -113,6 +144,13 @@ impl fmt::Display for Gravity {
 
 impl fmt::Display for Sentence {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.gravity, self.text)
+        let place = self.place.as_ref().map(|place| format!("{place}: "));
+        let line = format!(
+            "{}: {}{}",
+            self.gravity,
+            place.unwrap_or_default(),
+            self.text
+        );
+        formatter.write_str(&visible(&line))
     }
 }

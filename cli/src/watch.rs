@@ -18,8 +18,13 @@ use crate::sources::Interest;
 
 /// How long changes are gathered after the first: one `git checkout` or `kubectl cp` makes many.
 const GATHER: Duration = Duration::from_millis(5);
-/// How long a file that is being written is waited for.
-const WRITING: Duration = Duration::from_millis(250);
+/// How long a file that is being written counts as it was. Only Linux tells that its writer is done;
+/// elsewhere there is nothing to wait for but the end of the writes.
+const WRITING: Duration = if cfg!(target_os = "linux") {
+    Duration::from_secs(10)
+} else {
+    Duration::from_millis(250)
+};
 
 /// A watch over folders.
 pub(crate) struct Watch {
@@ -29,6 +34,10 @@ pub(crate) struct Watch {
     watched: BTreeMap<PathBuf, (u64, u64)>,
     folders: BTreeSet<PathBuf>,
     paths: BTreeSet<PathBuf>,
+    /// Files that are being written, and since when: reading them now would show a part.
+    writing: BTreeMap<PathBuf, Instant>,
+    /// Whether something has changed that may be read.
+    is_changed: bool,
 }
 
 impl Watch {
@@ -50,14 +59,20 @@ impl Watch {
             watched: BTreeMap::new(),
             folders: BTreeSet::new(),
             paths: BTreeSet::new(),
+            writing: BTreeMap::new(),
+            is_changed: false,
         })
     }
 
     /// Watches what is of interest, and nothing else. Says whether a folder was not watched before:
     /// what happened in it until now went unnoticed.
     pub(crate) fn set(&mut self, interest: &Interest) -> notify::Result<bool> {
-        self.folders = absolute(&interest.folders);
-        self.paths = absolute(&interest.paths);
+        let folders = interest.folders.iter();
+        self.folders = folders
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
+        let paths = interest.paths.iter();
+        self.paths = paths.filter_map(|path| placed(path)).collect();
         let parents = self.paths.iter().filter_map(|path| path.parent());
         let wanted: BTreeMap<PathBuf, (u64, u64)> = parents
             .chain(self.folders.iter().map(PathBuf::as_path))
@@ -84,32 +99,86 @@ impl Watch {
         Ok(new)
     }
 
-    /// Waits until something of interest has changed, and a little longer for what belongs to it.
+    /// The files that are being written, named without links.
+    pub(crate) fn writing(&self) -> BTreeSet<PathBuf> {
+        self.writing.keys().cloned().collect()
+    }
+
+    /// Begins a look: it will see whatever has changed until now.
+    pub(crate) fn begin(&mut self) {
+        self.catch_up();
+        let now = Instant::now();
+        self.writing.retain(|_, begin| now < *begin + WRITING);
+        self.is_changed = false;
+    }
+
+    /// Takes in what has happened. Says whether a file has begun to be written.
+    pub(crate) fn catch_up(&mut self) -> bool {
+        let before = self.writing();
+        while let Ok(event) = self.events.try_recv() {
+            self.note(&event);
+        }
+        self.writing.keys().any(|path| !before.contains(path))
+    }
+
+    /// Waits until something of interest has changed and may be read, and a little longer for what
+    /// belongs to it. Nothing is lost when it is waited for in part.
     pub(crate) async fn changed(&mut self) {
-        let mut writing = BTreeSet::new();
-        while let Some(event) = self.events.recv().await {
-            if self.concerns_us(&event) {
-                note(&event, &mut writing);
-                return self.gather(writing).await;
+        while !self.is_changed {
+            match self.longest_written() {
+                None => match self.events.recv().await {
+                    Some(event) => self.note(&event),
+                    None => return,
+                },
+                Some((path, begin)) => {
+                    match timeout_at(begin + WRITING, self.events.recv()).await {
+                        Ok(Some(event)) => self.note(&event),
+                        Ok(None) => return,
+                        // Whoever writes it takes too long: what is there counts.
+                        Err(_) => {
+                            self.writing.remove(&path);
+                            self.is_changed = true;
+                        }
+                    }
+                }
+            }
+        }
+        self.gather().await;
+    }
+
+    fn longest_written(&self) -> Option<(PathBuf, Instant)> {
+        let oldest = self.writing.iter().min_by_key(|(_, begin)| **begin)?;
+        Some((oldest.0.clone(), *oldest.1))
+    }
+
+    /// Takes in the events that belong to the first one, however fast they come.
+    async fn gather(&mut self) {
+        let deadline = Instant::now() + GATHER;
+        loop {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(event)) if Instant::now() < deadline => self.note(&event),
+                Ok(Some(event)) => return self.note(&event),
+                _ => return,
             }
         }
     }
 
-    /// Takes in the events that belong to the first one, however fast they come.
-    async fn gather(&mut self, mut writing: BTreeSet<PathBuf>) {
-        let begin = Instant::now();
-        loop {
-            let wait = if writing.is_empty() { GATHER } else { WRITING };
-            let deadline = begin + wait;
-            match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(event)) if Instant::now() < deadline => {
-                    if self.concerns_us(&event) {
-                        note(&event, &mut writing);
-                    }
+    /// Keeps account of an event: a change, or the beginning or end of one.
+    fn note(&mut self, event: &Event) {
+        if !self.concerns_us(event) {
+            return;
+        }
+        let now = Instant::now();
+        for path in &event.paths {
+            match event.kind {
+                EventKind::Modify(ModifyKind::Data(_)) => {
+                    self.writing.entry(path.clone()).or_insert(now);
                 }
-                _ => return,
+                EventKind::Modify(ModifyKind::Metadata(_)) => {}
+                _ => drop(self.writing.remove(path)),
             }
         }
+        self.is_changed |= !matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
     }
 
     fn concerns_us(&self, event: &Event) -> bool {
@@ -131,27 +200,22 @@ impl Watch {
     }
 }
 
-/// Keeps account of files that are being written: reading them now would show a part.
-fn note(event: &Event, writing: &mut BTreeSet<PathBuf>) {
-    for path in &event.paths {
-        match event.kind {
-            EventKind::Modify(ModifyKind::Data(_)) => writing.insert(path.clone()),
-            _ => writing.remove(path),
-        };
-    }
-}
-
 /// Editors' and our own drafts. Names with two dots are a mount's (`..data`), and matter.
 fn is_private(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.starts_with(b".") && !name.starts_with(b"..")
 }
 
-fn absolute(paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let paths = paths.iter();
-    paths
-        .filter_map(|path| std::path::absolute(path).ok())
-        .collect()
+/// A path as events name it: without links on the way, whatever is there.
+fn placed(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let parent = parent.canonicalize();
+            Some(parent.map_or_else(|_| path.clone(), |parent| parent.join(name)))
+        }
+        _ => path.canonicalize().ok(),
+    }
 }
 
 fn identity(folder: &Path) -> Option<(u64, u64)> {

@@ -22,6 +22,8 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<Arc<Path>>,
     /// The folders that were looked into: a change in one changes the listing.
     pub(crate) folders: BTreeSet<PathBuf>,
+    /// The links among what was found: a change behind one changes what is read.
+    pub(crate) links: BTreeSet<PathBuf>,
     /// Paths and folders that could not be looked into. What was under them is unknown.
     pub(crate) problems: Vec<Problem>,
     /// What has been seen, by device and inode.
@@ -30,10 +32,12 @@ pub(crate) struct Listing {
     secrets: Option<(u64, u64)>,
 }
 
-/// Lists the files of `paths`; `secrets` is left out.
-pub(crate) fn list(paths: &[PathBuf], secrets: &Path) -> Listing {
+/// Lists the files of `paths`; the folder `secrets` and the file `left_out` are left out.
+pub(crate) fn list(paths: &[PathBuf], secrets: &Path, left_out: Option<&Path>) -> Listing {
+    let identity_of = |path: &Path| path.metadata().ok().map(|metadata| identity(&metadata));
     let mut listing = Listing {
-        secrets: secrets.metadata().ok().map(|metadata| identity(&metadata)),
+        secrets: identity_of(secrets),
+        seen: left_out.and_then(identity_of).into_iter().collect(),
         ..Listing::default()
     };
     for path in paths {
@@ -64,13 +68,16 @@ impl Listing {
         self.folders.insert(folder.to_owned());
         match entries(folder) {
             Ok(entries) => entries.iter().for_each(|entry| self.visit_entry(entry)),
-            // Removed since its parent was read.
+            // Removed since its parent was read. Of a path that was given that is noticed at the end.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.refuse(folder, &error),
         }
     }
 
     fn visit_entry(&mut self, entry: &Path) {
+        if entry.is_symlink() {
+            self.links.insert(entry.to_owned());
+        }
         match entry.metadata() {
             _ if self.seen.len() > ENTRIES => self.refuse_more(entry),
             Ok(metadata) if metadata.is_dir() => self.visit_folder(entry, &metadata),
@@ -93,8 +100,7 @@ impl Listing {
     }
 
     fn refuse(&mut self, path: &Path, error: &io::Error) {
-        let message = format!("can't be read: {}", cause(error));
-        self.problems.push(Problem::new(place(path), message));
+        self.problems.push(unreadable(path, error));
     }
 
     fn refuse_more(&mut self, path: &Path) {
@@ -109,13 +115,14 @@ impl Listing {
     }
 }
 
-/// The words for an error, without its number.
-pub(super) fn cause(error: &io::Error) -> String {
-    match error.kind() {
+/// A file or folder that can't be looked into.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let cause = match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
-    }
+    };
+    Problem::new(place(path), format!("can't be read: {cause}"))
 }
 
 /// A folder's visible entries, sorted. Hidden ones are editors' and mounts' own (`..data`).

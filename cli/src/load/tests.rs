@@ -362,12 +362,16 @@ fn piece() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_bytes_give_objects_or_problems_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        parse(&Path::new("a.yaml").into(), &bytes);
+        for name in ["a.yaml", "a.json"] {
+            parse(&Path::new(name).into(), &bytes);
+        }
     }
 
     #[test]
     fn any_yaml_like_text_gives_objects_or_problems_and_never_a_panic(pieces in proptest::collection::vec(piece(), 0..20)) {
-        parse(&Path::new("a.yaml").into(), pieces.concat().as_bytes());
+        for name in ["a.yaml", "a.json"] {
+            parse(&Path::new(name).into(), pieces.concat().as_bytes());
+        }
     }
 
     #[test]

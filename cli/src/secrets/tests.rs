@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use std::path::Path;
+
 use tempfile::TempDir;
 use weighbridge_compiler::Secret;
 
@@ -60,9 +62,11 @@ fn fill(
     directory: &Path,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Search {
+    let directory = Directory::given(directory.to_owned());
     let seeker = Seeker {
-        directory,
+        directory: &directory,
         environment,
+        writing: &BTreeSet::new(),
         minting: Minting::Kept,
     };
     seeker.fill(world, &LastGood::default())
@@ -102,7 +106,7 @@ fn manifests_come_before_the_directory_and_that_before_the_environment() {
     put(&directory, "n/p/k", b"of-directory\n");
     let mut second = world();
     fill(&mut second, directory.path(), &environment);
-    assert_eq!(value(&second, "p", "k"), Some(b"of-directory".as_slice()));
+    assert_eq!(value(&second, "p", "k"), Some(b"of-directory\n".as_slice()));
 
     let mut first = world();
     manifest(&mut first, "p", &[], &[("k", "of-manifest")]);
@@ -111,20 +115,16 @@ fn manifests_come_before_the_directory_and_that_before_the_environment() {
 }
 
 #[test]
-fn one_line_break_at_the_end_of_a_file_is_left_out() {
-    for (text, read) in [
-        ("a\n", "a"),
-        ("a\r\n", "a"),
-        ("a\n\n", "a\n"),
-        ("a ", "a "),
-        ("", ""),
-    ] {
-        let directory = TempDir::new().unwrap();
-        put(&directory, "n/p/k", text.as_bytes());
-        let mut world = world();
-        fill(&mut world, directory.path(), &nothing);
-        assert_eq!(value(&world, "p", "k"), Some(read.as_bytes()), "{text:?}");
-    }
+fn a_file_is_read_as_it_is_and_its_line_break_left_to_the_compiler() {
+    let directory = TempDir::new().unwrap();
+    put(&directory, "n/p/k", b"sk-one\r\n");
+    let mut world = world();
+    fill(&mut world, directory.path(), &nothing);
+    assert_eq!(value(&world, "p", "k"), Some(b"sk-one\r\n".as_slice()));
+    let compiled = weighbridge_compiler::compile(&world, &LastGood::default());
+    let credential = compiled.snapshot.credentials.values().next().unwrap();
+    let weighbridge_snapshot::Credential::ApiKey(key) = credential;
+    assert_eq!(key.expose(), "sk-one");
 }
 
 #[test]
@@ -158,15 +158,17 @@ fn a_token_is_made_kept_for_the_owner_alone_and_used_again() {
     let search = fill(&mut second, &secrets, &nothing);
     assert_eq!(search.minted, []);
     assert_eq!(search.token_files[&ObjectName::new("n", "v")], file);
-    assert_eq!(value(&second, "t", "token"), value(&first, "t", "token"));
+    assert_eq!(value(&second, "t", "token"), Some(kept.as_slice()));
 }
 
 #[test]
 fn a_check_makes_no_file() {
     let directory = TempDir::new().unwrap();
+    let given = Directory::given(directory.path().to_owned());
     let seeker = Seeker {
-        directory: directory.path(),
+        directory: &given,
         environment: &nothing,
+        writing: &BTreeSet::new(),
         minting: Minting::Forgotten,
     };
     let mut world = world();
@@ -232,6 +234,126 @@ spec:
             "variable WEIGHBRIDGE_SECRET_N__P_Q__K: found 2 meanings (key \"k\" of Secret n/p-q, key \"k\" of Secret n/p.q); allowed is one, so it is not used; put these secrets into files"
         ]
     );
+}
+
+#[test]
+fn a_variable_has_one_meaning_once_the_other_secret_is_in_a_file() {
+    let mut world = world_of(
+        "
+apiVersion: weighbridge.dev/v1alpha1
+kind: Provider
+metadata: {name: p, namespace: n}
+spec:
+  dialect: OpenAI
+  endpoint: https://example.com
+  accounts:
+  - {name: a, secretRef: {name: p-q, key: k}}
+  - {name: b, secretRef: {name: p.q, key: k}}
+  - {name: c, secretRef: {name: p-q, key: K}}
+",
+    );
+    manifest(&mut world, "p-q", &[], &[("K", "of-manifest")]);
+    let directory = TempDir::new().unwrap();
+    put(&directory, "n/p.q/k", b"of-directory");
+    let environment =
+        |name: &str| (name == "WEIGHBRIDGE_SECRET_N__P_Q__K").then(|| "of-environment".into());
+    let search = fill(&mut world, directory.path(), &environment);
+    assert_eq!(search.faults, BTreeSet::new());
+    assert_eq!(
+        (value(&world, "p-q", "k"), value(&world, "p.q", "k")),
+        (
+            Some(b"of-environment".as_slice()),
+            Some(b"of-directory".as_slice())
+        )
+    );
+}
+
+#[test]
+fn no_token_is_made_for_a_virtual_key_that_only_was() {
+    let directory = TempDir::new().unwrap();
+    let mut first = world();
+    let given = Directory::given(directory.path().to_owned());
+    let seeker = Seeker {
+        directory: &given,
+        environment: &nothing,
+        writing: &BTreeSet::new(),
+        minting: Minting::Kept,
+    };
+    seeker.fill(&mut first, &LastGood::default());
+    let last_good = weighbridge_compiler::compile(&first, &LastGood::default()).last_good;
+    fs::remove_dir_all(directory.path().join("n")).unwrap();
+    let search = seeker.fill(&mut World::default(), &last_good);
+    assert_eq!(search.minted, []);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_that_went_away_is_neither_forgotten_nor_made_anew() {
+    let outer = TempDir::new().unwrap();
+    let folder = outer.path().join("resources");
+    fs::create_dir(&folder).unwrap();
+    for (directory, base) in [
+        (Directory::within(Some(&folder)), folder.clone()),
+        (Directory::given(folder.join("given")), folder.join("given")),
+    ] {
+        let mut directory = directory;
+        let mut first = world();
+        let seek = |directory: &Directory, world: &mut World| {
+            let seeker = Seeker {
+                directory,
+                environment: &nothing,
+                writing: &BTreeSet::new(),
+                minting: Minting::Kept,
+            };
+            seeker.fill(world, &LastGood::default())
+        };
+        let search = seek(&directory, &mut first);
+        assert_eq!(search.minted.len(), 1);
+        directory.remember(&search.read);
+        let away = outer.path().join("away");
+        fs::rename(&base, &away).unwrap();
+
+        let mut second = world();
+        let search = seek(&directory, &mut second);
+        directory.remember(&search.read);
+        assert_eq!(value(&second, "t", "token"), value(&first, "t", "token"));
+        assert_eq!(search.minted, []);
+        let fault = search.faults.first().unwrap();
+        assert!(fault.contains("is gone; what it held stays"), "{fault}");
+
+        let mut other = world();
+        for key in other.virtual_keys.values_mut() {
+            key.spec.secret_name = "new".to_owned();
+        }
+        let search = seek(&directory, &mut other);
+        assert_eq!((search.minted.len(), search.faults.len()), (0, 2));
+        assert!(!base.exists());
+        fs::rename(&away, &base).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_being_written_counts_as_it_was() {
+    let outer = TempDir::new().unwrap();
+    put(&outer, "n/p/k", b"sk-old");
+    let mut directory = Directory::given(outer.path().to_owned());
+    let file = outer.path().join("n/p/k").canonicalize().unwrap();
+    let mut worlds = [world(), world()];
+    for (world, writing) in worlds
+        .iter_mut()
+        .zip([BTreeSet::new(), BTreeSet::from([file])])
+    {
+        let seeker = Seeker {
+            directory: &directory,
+            environment: &nothing,
+            writing: &writing,
+            minting: Minting::Kept,
+        };
+        let search = seeker.fill(world, &LastGood::default());
+        directory.remember(&search.read);
+        put(&outer, "n/p/k", b"");
+    }
+    assert_eq!(value(&worlds[1], "p", "k"), Some(b"sk-old".as_slice()));
 }
 
 #[test]

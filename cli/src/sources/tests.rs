@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
-use weighbridge_compiler::{Compiled, Kind, compile};
+use weighbridge_compiler::{Compiled, Kind, ObjectId, compile};
 use weighbridge_snapshot::ObjectName;
 
 use super::*;
+use crate::load::FILE_BYTES;
 
 /// A folder of resources, looked at again and again.
 struct Folder {
@@ -216,6 +217,163 @@ fn a_given_path_that_disappears_keeps_its_objects() {
     let second = sources.read(&last_good, Minting::Kept);
     assert_eq!(second.problems.len(), 1);
     assert_eq!(hosts(&compile(&second.world, &last_good)), ["a@a"]);
+}
+
+const KEY: &str = "apiVersion: weighbridge.dev/v1alpha1
+kind: VirtualKey
+metadata: {name: v}
+spec: {routeRefs: [{namespace: default, name: '*'}], secretName: v}
+";
+
+#[test]
+fn a_folder_that_is_moved_away_keeps_objects_tokens_and_credentials_and_is_not_made_anew() {
+    let outer = TempDir::new().unwrap();
+    let folder = outer.path().join("resources");
+    fs::create_dir_all(folder.join("secrets/default/p")).unwrap();
+    fs::write(folder.join("secrets/default/p/k"), "sk-one").unwrap();
+    let account = "accounts: [{name: a, secretRef: {name: p, key: k}}], endpoint";
+    let provider = provider("p", "p").replace("endpoint", account);
+    fs::write(folder.join("a.yaml"), provider + "---\n" + KEY).unwrap();
+    let mut sources = Sources::new(vec![folder.clone()], None).unwrap();
+    let first = sources.read(&LastGood::default(), Minting::Kept);
+    let first = compile(&first.world, &LastGood::default());
+    let away = outer.path().join("away");
+    fs::rename(&folder, &away).unwrap();
+    // Again and again: what is kept once must not be lost the next time.
+    let mut last_good = first.last_good.clone();
+    for _ in 0..3 {
+        let reading = sources.read(&last_good, Minting::Kept);
+        let compiled = compile(&reading.world, &last_good);
+        assert_eq!(compiled.snapshot, first.snapshot);
+        assert_eq!(reading.search.minted, []);
+        assert!(!folder.exists());
+        last_good = compiled.last_good;
+    }
+    fs::rename(&away, &folder).unwrap();
+    let reading = sources.read(&last_good, Minting::Kept);
+    assert_eq!(reading.problems.len() + reading.search.faults.len(), 0);
+    let back = compile(&reading.world, &last_good);
+    assert_eq!(back.snapshot, first.snapshot);
+    assert_eq!(first.snapshot.credentials.len(), 1);
+    assert_eq!(
+        first
+            .snapshot
+            .virtual_keys
+            .values()
+            .next()
+            .unwrap()
+            .tokens
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_deleted_virtual_key_gets_no_new_token() {
+    let mut folder = Folder::with(&[("p.yaml", &provider("p", "p")), ("key.yaml", KEY)]);
+    folder.look();
+    fs::remove_file(folder.path("secrets/default/v/token")).unwrap();
+    fs::remove_file(folder.path("key.yaml")).unwrap();
+    let (reading, compiled) = folder.look();
+    assert_eq!(reading.search.minted, []);
+    assert!(compiled.snapshot.virtual_keys.is_empty());
+    assert!(!folder.path("secrets/default/v/token").exists());
+}
+
+#[test]
+fn suspension_expiry_and_grants_do_not_wait_for_a_mended_edit() {
+    let route = "---\napiVersion: weighbridge.dev/v1alpha1\nkind: Route\nmetadata: {name: r}\nspec:\n  models: [m]\n  targets: [{name: t, backends: [{name: b, providerRef: {name: p}, model: m}]}]\n  allowedVirtualKeys: {namespaces: {from: All}}\n";
+    let list = |items: &[&str]| {
+        let item = |text: &&str| {
+            let lines: Vec<&str> = text.trim_start_matches("---").trim().lines().collect();
+            format!("- {}\n", lines.join("\n  "))
+        };
+        let items: String = items.iter().map(item).collect();
+        format!("apiVersion: v1\nkind: List\nitems:\n{items}")
+    };
+    let key = KEY.replace("secretName", "routeReffs: [], suspend: true, secretName");
+    let closed = route
+        .replace("from: All", "from: Same")
+        .replace("models:", "modles:");
+    let edits = [
+        (key.clone() + &closed, "documents"),
+        (list(&[&key, &closed]), "a List"),
+    ];
+    for (edit, name) in edits {
+        let mut folder = Folder::with(&[
+            ("p.yaml", &provider("p", "p")),
+            ("a.yaml", &(KEY.to_owned() + route)),
+        ]);
+        let (_, compiled) = folder.look();
+        let of = |compiled: &Compiled| {
+            let key = compiled.snapshot.virtual_keys.values().next().unwrap();
+            let route = compiled.snapshot.routes.values().next().unwrap();
+            (key.suspended, route.admits.contains("elsewhere"))
+        };
+        assert_eq!(of(&compiled), (false, true), "{name}");
+        folder.write("a.yaml", &edit);
+        let (reading, compiled) = folder.look();
+        assert_eq!(reading.problems.len(), 2, "{name}");
+        assert_eq!(of(&compiled), (true, false), "{name}");
+    }
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_is_there_without_known_labels() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: n, labels: {a: b}}\n";
+    let broken = namespace.replace("labels", "lables");
+    let mut folder = Folder::with(&[("n.yaml", &broken), ("p.yaml", &provider("p", "p"))]);
+    let (reading, _) = folder.look();
+    assert!(reading.world.unreadable_namespaces.contains("n"));
+    assert!(reading.world.namespaces.is_empty());
+    // Once they were read, they are known.
+    folder.write("n.yaml", namespace);
+    folder.look();
+    folder.write("n.yaml", &broken);
+    let (reading, _) = folder.look();
+    assert_eq!(reading.world.namespaces["n"]["a"], "b");
+}
+
+#[test]
+fn a_file_that_is_being_written_counts_as_it_was() {
+    let mut folder = Folder::with(&[("a.yaml", &(provider("a", "a") + "---\nx: [\n"))]);
+    let (before, _) = folder.look();
+    folder.write("a.yaml", "");
+    let writing = BTreeSet::from([folder.path("a.yaml").canonicalize().unwrap()]);
+    for _ in 0..2 {
+        let reading = folder
+            .sources
+            .read_beside(&writing, &folder.last_good, Minting::Kept);
+        assert_eq!(reading.world.providers, before.world.providers);
+        assert_eq!(reading.problems, before.problems);
+    }
+    let (reading, compiled) = folder.look();
+    assert_eq!(hosts(&compiled), Vec::<String>::new());
+    assert_eq!(reading.ignored.len(), 1, "it is told that nothing is in it");
+}
+
+#[test]
+fn what_links_lead_to_is_of_interest() {
+    let other = TempDir::new().unwrap();
+    let other = other.path().canonicalize().unwrap();
+    fs::write(other.join("real.yaml"), provider("a", "a")).unwrap();
+    fs::write(other.join("k"), "sk-one").unwrap();
+    let account = "accounts: [{name: a, secretRef: {name: p, key: k}}], endpoint";
+    let with_account = provider("b", "b").replace("endpoint", account);
+    let mut folder = Folder::with(&[("b.yaml", &with_account)]);
+    symlink(other.join("real.yaml"), folder.path("link.yaml")).unwrap();
+    fs::create_dir_all(folder.path("secrets/default/p")).unwrap();
+    symlink(other.join("k"), folder.path("secrets/default/p/k")).unwrap();
+    let (reading, compiled) = folder.look();
+    assert_eq!(hosts(&compiled), ["a@a", "b@b"]);
+    for name in ["real.yaml", "k"] {
+        let path = other.join(name);
+        assert!(reading.interest.paths.contains(&path), "{name}");
+    }
+    let given = Sources::new(vec![folder.path("link.yaml")], None)
+        .unwrap()
+        .read(&LastGood::default(), Minting::Forgotten);
+    assert!(given.interest.paths.contains(&other.join("real.yaml")));
 }
 
 #[test]

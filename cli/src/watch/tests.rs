@@ -1,11 +1,13 @@
 //! Which events mean that something may have changed.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
-use notify::event::{CreateKind, DataChange, RenameMode};
+use notify::event::{CreateKind, DataChange, MetadataKind, RenameMode};
 use tempfile::TempDir;
 
 use super::*;
+use crate::links::way;
 
 fn event(kind: EventKind, path: &str) -> Event {
     Event::new(kind).add_path(path.into())
@@ -20,21 +22,62 @@ fn interest(folder: &Path) -> Interest {
 
 #[test]
 fn a_file_is_being_written_from_its_first_write_until_it_is_closed_or_replaced() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let mut watch = Watch::new().unwrap();
+    watch.set(&interest(&folder)).unwrap();
+    let at = |name: &str| folder.join(name);
+    let note = |watch: &mut Watch, kind, name: &str| {
+        watch.note(&Event::new(kind).add_path(at(name)));
+        std::mem::take(&mut watch.is_changed)
+    };
     let write = EventKind::Modify(ModifyKind::Data(DataChange::Any));
     let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
     let rename = EventKind::Modify(ModifyKind::Name(RenameMode::To));
-    let mut writing = BTreeSet::new();
-    note(
-        &event(EventKind::Create(CreateKind::File), "/a"),
-        &mut writing,
-    );
-    assert!(writing.is_empty());
-    note(&event(write, "/a"), &mut writing);
-    note(&event(write, "/b"), &mut writing);
-    note(&event(close, "/a"), &mut writing);
-    assert_eq!(writing, BTreeSet::from(["/b".into()]));
-    note(&event(rename, "/b"), &mut writing);
-    assert!(writing.is_empty());
+    let touch = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+    assert!(note(&mut watch, EventKind::Create(CreateKind::File), "a"));
+    assert!(watch.writing().is_empty());
+    assert!(!note(&mut watch, write, "a") && !note(&mut watch, write, "b"));
+    assert!(note(&mut watch, touch, "a"));
+    assert_eq!(watch.writing(), BTreeSet::from([at("a"), at("b")]));
+    assert!(note(&mut watch, close, "a"));
+    assert_eq!(watch.writing(), BTreeSet::from([at("b")]));
+    assert!(note(&mut watch, rename, "b"));
+    assert!(watch.writing().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_written_for_too_long_is_a_change() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let mut watch = Watch::new().unwrap();
+    watch.set(&interest(&folder)).unwrap();
+    let write = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    let begin = Instant::now();
+    watch.note(&Event::new(write).add_path(folder.join("a")));
+    watch.changed().await;
+    assert!(begin.elapsed() >= WRITING);
+    assert!(watch.writing().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_behind_a_link_is_watched() {
+    let outer = TempDir::new().unwrap();
+    let at = |name: &str| outer.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    fs::create_dir(at("other")).unwrap();
+    fs::write(at("other/real.yaml"), "old").unwrap();
+    symlink("../other/real.yaml", at("folder/link.yaml")).unwrap();
+    let mut watch = Watch::new().unwrap();
+    let interest = Interest {
+        folders: BTreeSet::from([at("folder")]),
+        paths: way(&at("folder/link.yaml")).into_iter().collect(),
+    };
+    watch.set(&interest).unwrap();
+    fs::write(at("other/neighbour.yaml"), "new").unwrap();
+    fs::write(at("other/real.yaml"), "new").unwrap();
+    watch.changed().await;
+    assert!(watch.writing().is_empty());
 }
 
 #[test]

@@ -170,6 +170,70 @@ fn a_snapshot_that_would_lack_something_is_not_written() {
 }
 
 #[test]
+fn a_token_that_cannot_be_kept_is_a_refusal_and_no_snapshot() {
+    let folder = good();
+    fs::write(folder.path("file"), "").unwrap();
+    let output = run(&[
+        "check",
+        &folder.text(""),
+        "--secrets",
+        &folder.text("file"),
+        "--snapshot",
+        &folder.text("out.json"),
+    ]);
+    let shown = shown(&folder, &output);
+    assert!(
+        shown.contains("refused: file/default/v/token: the token"),
+        "{shown}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!folder.path("out.json").exists());
+}
+
+#[test]
+fn a_snapshot_among_the_files_is_none_of_them() {
+    let folder = good();
+    let (path, file) = (folder.text(""), folder.text("snapshot.json"));
+    for _ in 0..2 {
+        let output = run(&["check", &path, "--snapshot", &file]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+        assert!(!text(&output.stdout).contains("ignored"));
+    }
+    let output = run(&["check", &path]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = shown(&folder, &output);
+    assert!(
+        shown.contains("ignored: snapshot.json:1: a compiled snapshot is not read here"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn no_name_can_forge_a_line_or_move_the_cursor() {
+    let folder = good();
+    let forged = r#""x\nrefused: all is lost\e[2J""#;
+    for (name, value) in [("b.yaml", "name: FORGED"), ("c.yaml", "FORGED: 1, name: c")] {
+        let route = route("m").replace("name: r}", "NAME}");
+        let route = route.replace("NAME", &value.replace("FORGED", forged));
+        fs::write(folder.path(name), route).unwrap();
+    }
+    fs::write(
+        folder.path("d.yaml"),
+        format!("apiVersion: v1\nkind: {forged}\n"),
+    )
+    .unwrap();
+    let output = run(&["check", &folder.text("")]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = shown(&folder, &output);
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    let forged = shown
+        .lines()
+        .filter(|line| line.starts_with("refused: all"));
+    assert_eq!(forged.count(), 0, "{shown}");
+    assert!(shown.matches("all is lost").count() >= 4, "{shown}");
+}
+
+#[test]
 fn nothing_to_check_is_2() {
     let folder = Folder::new();
     for (path, part) in [

@@ -1,6 +1,7 @@
 //! `serve`: starting, following its files, ending.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,6 +215,118 @@ fn a_broken_edit_is_told_once_with_its_place_and_the_last_good_form_stays() {
         .iter()
         .filter(|line| line.contains("not YAML") && !line.contains("no longer"));
     assert_eq!(told.count(), 1, "{}", lines.join("\n"));
+}
+
+#[test]
+fn a_slow_writer_never_empties_the_gateway() {
+    let mut stack = Stack::start();
+    // Another edit's line shows that the first part was not taken for the whole.
+    let mark = |stack: &mut Stack, kind: &str| {
+        let marker = format!("apiVersion: v1\nkind: {kind}\n");
+        stack.folder.replace("marker.yaml", &marker);
+        stack.gateway.line(&format!("kind {kind} of v1"));
+    };
+    for (index, name) in ["provider.yaml", "route.yaml", "key.yaml"]
+        .iter()
+        .enumerate()
+    {
+        let text = fs::read_to_string(stack.folder.path(name)).unwrap();
+        let changed = text.replace("name: first", "name: second");
+        let (begin, rest) = changed.split_at(changed.len() / 2);
+        let mut file = fs::File::create(stack.folder.path(name)).unwrap();
+        mark(&mut stack, &format!("Empty{index}"));
+        assert_eq!(stack.chat("m").status, 200, "{name} is empty");
+        file.write_all(begin.as_bytes()).unwrap();
+        mark(&mut stack, &format!("Half{index}"));
+        assert_eq!(stack.chat("m").status, 200, "{name} is half written");
+        file.write_all(rest.as_bytes()).unwrap();
+    }
+    stack.until(
+        "m",
+        |answer| answer.status == 200,
+        |answer| account(answer) == Some("second"),
+    );
+}
+
+#[test]
+fn an_edit_behind_a_link_applies() {
+    let stack = Stack::start();
+    let other = Folder::new();
+    fs::write(other.path("route.yaml"), route("linked")).unwrap();
+    fs::write(other.path("k"), "sk-one").unwrap();
+    fs::remove_file(stack.folder.path("route.yaml")).unwrap();
+    symlink(other.path("route.yaml"), stack.folder.path("route.yaml")).unwrap();
+    stack.until("linked", |_| true, |answer| answer.status == 200);
+    // In place, then as editors do.
+    fs::write(other.path("route.yaml"), route("in-place")).unwrap();
+    stack.until(
+        "in-place",
+        |answer| answer.status == 404,
+        |answer| answer.status == 200,
+    );
+    other.replace("route.yaml", &route("replaced"));
+    stack.until(
+        "replaced",
+        |answer| answer.status == 404,
+        |answer| answer.status == 200,
+    );
+}
+
+#[test]
+fn a_folder_that_is_moved_away_and_back_costs_no_request() {
+    let outer = Folder::new();
+    let mut mock = Program::start(&["mock", "--listen", "127.0.0.1:0"]);
+    let address = mock.address();
+    fs::create_dir_all(outer.path("folder/secrets/default/p")).unwrap();
+    fs::write(outer.path("folder/secrets/default/p/k"), "sk-any").unwrap();
+    let all = [provider(address, "first"), route("m"), KEY.to_owned()].join("---\n");
+    fs::write(outer.path("folder/all.yaml"), all).unwrap();
+    let path = outer.text("folder");
+    let mut gateway = Program::start(&arguments(&path));
+    let address = gateway.address();
+    let token = fs::read_to_string(outer.path("folder/secrets/default/v/token")).unwrap();
+    let chat = || http::chat(address, token.trim_end(), "m").status;
+    fs::rename(outer.path("folder"), outer.path("away")).unwrap();
+    gateway.line("there is no such file or folder");
+    assert_eq!(chat(), 200);
+    fs::rename(outer.path("away"), outer.path("folder")).unwrap();
+    gateway.line("no longer so: refused");
+    assert_eq!(chat(), 200);
+    gateway.signal("TERM");
+    let (_, lines) = gateway.ended();
+    let all = lines.join("\n");
+    assert!(!all.contains("deleted"), "{all}");
+    assert_eq!(all.matches("made a token").count(), 1, "{all}");
+    drop(mock);
+}
+
+#[test]
+fn what_is_missing_stays_told_through_a_broken_edit_and_what_is_deleted_is_told() {
+    let mut stack = Stack::start();
+    let dangling = route("other")
+        .replace("name: r}", "name: dangling}")
+        .replace("{name: p}", "{name: none}");
+    stack.folder.replace("dangling.yaml", &dangling);
+    stack.gateway.line("missing: ");
+    stack
+        .folder
+        .replace("dangling.yaml", &dangling.replace("models", "modles"));
+    stack.gateway.line("modles");
+    let moved = format!("# One line further down.\n{dangling}");
+    stack.folder.replace("dangling.yaml", &moved);
+    stack.gateway.line("no longer so: refused");
+    fs::remove_file(stack.folder.path("dangling.yaml")).unwrap();
+    let told = stack.gateway.line("deleted: ");
+    assert!(
+        told.contains("deleted: Route default/dangling, which was in ")
+            && told.contains("dangling.yaml:2"),
+        "{told}"
+    );
+    stack.gateway.signal("TERM");
+    let (_, lines) = stack.gateway.ended();
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    assert_eq!(count("no longer so: missing"), 1, "{}", lines.join("\n"));
+    assert_eq!(count("missing: "), 2, "{}", lines.join("\n"));
 }
 
 #[test]
