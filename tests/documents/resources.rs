@@ -89,7 +89,10 @@ fn every_example_in_a_document_compiles_and_misses_nothing() {
         let compiled = compiled(&yaml).unwrap_or_else(|error| panic!("{document}: {error}"));
         for (id, verdict) in compiled.verdicts {
             assert!(!verdict.is_refused(), "{document}: {id}: {verdict:?}");
-            assert!(verdict.resolved_refs.holds(), "{document}: {id}: {verdict:?}");
+            assert!(
+                verdict.resolved_refs.holds(),
+                "{document}: {id}: {verdict:?}"
+            );
             objects += 1;
         }
     }
