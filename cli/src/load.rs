@@ -11,7 +11,6 @@ mod manifest;
 mod object;
 mod parse;
 mod syntax;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;

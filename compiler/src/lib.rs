@@ -27,6 +27,7 @@ pub use compile::{Compiled, compile};
 pub use last_good::{Good, LastGood};
 pub use secrets::{secret_file, secret_refs, secret_variable};
 pub use tokens::token_owners;
+pub use untyped::Untyped;
 pub use urgent::{Stated, Urgent};
 pub use verdict::{
     Condition, Kind, ObjectId, ParseObjectIdError, Reason, Status, StatusCondition, Verdict,

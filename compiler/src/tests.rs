@@ -5,5 +5,6 @@ mod behaviour;
 mod examples;
 mod properties;
 mod refusals;
+mod untyped;
 mod urgent;
 mod worlds;

@@ -165,8 +165,9 @@ fn unique(
     unique
 }
 
-/// The fields of a map, as written; `None` of what isn't a map.
-struct Fields(Option<Vec<(String, Untyped)>>);
+/// The fields of a map, as written, and what is no field as its name isn't text; `None` of what isn't a
+/// map.
+struct Fields(Option<Vec<(Untyped, Untyped)>>);
 
 impl Fields {
     fn of(value: Untyped) -> Self {
@@ -179,7 +180,7 @@ impl Fields {
     fn all(&self, name: &str) -> impl Iterator<Item = &Untyped> {
         let fields = self.0.iter().flatten();
         fields
-            .filter(move |(key, _)| key == name)
+            .filter(move |(key, _)| matches!(key, Untyped::Text(key) if key == name))
             .map(|(_, value)| value)
     }
 
@@ -197,7 +198,8 @@ impl Fields {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (None | Some(Untyped::Null), None) => Stated::LeftOut,
-            (Some(value), None) => {
+            // What a tag makes of a value, only its author knows.
+            (Some(value), None) if !value.has_tags() => {
                 T::deserialize(value.clone()).map_or(Stated::Unclear, Stated::Said)
             }
             _ => Stated::Unclear,
@@ -210,7 +212,7 @@ impl Fields {
         let fields = self.0.iter().flatten();
         fields
             .map(|(name, _)| name)
-            .all(|name| known.contains(&name.as_str()))
+            .all(|name| matches!(name, Untyped::Text(name) if known.contains(&name.as_str())))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What kind an item is may stand behind its spec, so the heads are read first; then come passes over
 //! the whole List, each ended by the first item that can't be read. Which items those are is asked of
-//! the List as a tree, so that a bad one keeps no good one from being read. Must never read an item
+//! the untyped items, so that a bad one keeps no good one from being read. Must never read an item
 //! twice.
 
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use std::mem;
 use serde::de::{
     Deserialize as _, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
+use weighbridge_compiler::Untyped;
 
 use super::object::Shape;
 use super::syntax::{Fault, Syntax};
-use super::tree::Tree;
 use super::{About, Object};
 
 /// A List, of which only the items matter.
@@ -71,12 +71,12 @@ impl Items {
         self.wanted.remove(&self.at)
     }
 
-    /// Takes out the items that can't be read from the List as a tree, each with why.
-    pub(super) fn take_suspects(&mut self, trees: Vec<Tree>) -> Vec<(Item, Fault)> {
+    /// Takes out the items that can't be read from their untyped form, each with why.
+    pub(super) fn take_suspects(&mut self, untyped: Vec<Untyped>) -> Vec<(Item, Fault)> {
         let mut suspects = Vec::new();
-        for (index, tree) in trees.into_iter().enumerate() {
+        for (index, untyped) in untyped.into_iter().enumerate() {
             let wanted = self.wanted.get(&index);
-            let read = wanted.map(|item| item.shape.read(&item.about, tree));
+            let read = wanted.map(|item| item.shape.read(&item.about, untyped));
             if let Some(Err(error)) = read {
                 let message = error.to_string();
                 let item = self.wanted.remove(&index);

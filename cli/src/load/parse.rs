@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use weighbridge_compiler::{Kind, ObjectId, Urgent};
+use weighbridge_compiler::{Kind, ObjectId, Untyped, Urgent};
 use weighbridge_crds::{GROUP, VERSION, check_object_name, check_part_name, required_fields};
 use weighbridge_snapshot::{FORMAT, ObjectName};
 
@@ -18,7 +18,6 @@ use super::list::{Item, Items, ListOf};
 use super::manifest::{Head, HeadMetadata, QUOTED, Scalar};
 use super::object::{ObjectSeed, Shape};
 use super::syntax::{Fault, Syntax};
-use super::tree::Tree;
 use super::{About, Found, Id, Object, Place, Problem};
 
 /// How many objects of one List are reported with line and column; each costs another pass over it.
@@ -134,8 +133,8 @@ impl Reader<'_> {
             Some(item) => self.refuse_item(&fault, item, &urgent),
             None => return self.refuse_head(&fault),
         }
-        let suspects = items.take_suspects(self.read_items::<Tree>());
-        // Nobody is left to end a pass but for what a tree doesn't show.
+        let suspects = items.take_suspects(self.read_items::<Untyped>());
+        // Nobody is left to end a pass but for what an untyped item doesn't show.
         for _ in 0..LIST_PLACES {
             let (Err(fault), Some(item)) = (self.pass(&mut items), items.give_up()) else {
                 break;

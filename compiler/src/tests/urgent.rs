@@ -147,7 +147,12 @@ fn what_is_unclear_opens_nothing() {
         (false, Some(NEW_YEAR))
     );
     // It isn't of its type, not of its form, or stands there twice.
-    for expiry in ["expiresAt: 3", "expiresAt: soon", "expiresAt: [x]"] {
+    for expiry in [
+        "expiresAt: 3",
+        "expiresAt: soon",
+        "expiresAt: [x]",
+        "expiresAt: !odd 2028-01-01T00:00:00Z",
+    ] {
         let yaml = format!("{{kind: VirtualKey, spec: {{{expiry}}}}}");
         assert_eq!(key(&yaml), (false, Some(NEW_YEAR)), "{expiry}");
     }
@@ -182,6 +187,9 @@ fn a_suspension_ends_only_where_it_is_clear() {
     assert_eq!(of("{secretName: 3}"), Stated::LeftOut);
     assert_eq!(of("{suspned: true}"), Stated::Unclear);
     assert_eq!(of("{suspend: 'true'}"), Stated::Unclear);
+    assert_eq!(of("{suspend: 0}"), Stated::Unclear);
+    assert_eq!(of("{suspend: !odd false}"), Stated::Unclear);
+    assert_eq!(of("{3: x}"), Stated::Unclear);
     assert_eq!(of("{suspend: true}"), suspended);
 }
 
@@ -203,6 +211,10 @@ fn a_grant_beside_a_field_that_nobody_knows_is_in_force_at_once() {
         "{namespaces: {from: Selector}}",
         "{namespaces: {from: Selector, selector: {matchLabels: {a: x, a: y}}}}",
         "{namespaces: {from: Selector, selector: {matchLabels: {a: 1}}}}",
+        "{namespaces: {from: Selector, selector: {matchLabels: {1: a}}}}",
+        "{namespaces: {from: !odd Same}}",
+        "!odd {namespaces: {from: Same}}",
+        "{0: {from: Same}}",
         "All",
     ] {
         let yaml = format!("{{kind: Route, spec: {{x: y, allowedVirtualKeys: {grant}}}}}");
