@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::Complaint;
 use super::object::Object;
-use super::speech::{Call, Choice, Function, Speech, Wish, any_object, content, parameters, speak};
+use super::speech::{Call, Choice, Speech, Wish, any_object, content, functions, speak};
 use super::usage::{Told, Usage, UsageField};
 use super::{Body, Context, Event, Part, models, prose, whole};
 
@@ -67,7 +67,7 @@ fn wish(body: &Value) -> Result<Wish, Complaint> {
         said: content(said.and_then(|message| message.get("content"))),
         input_tokens: messages.iter().map(tokens).sum::<u64>() + 3,
         limit: limit.and_then(Value::as_u64),
-        functions: functions(body),
+        functions: functions(body, |tool| tool.get("function")),
         choice: Choice::read(body.get("tool_choice"), |choice| {
             choice.get("function")?.get("name")?.as_str()
         }),
@@ -75,23 +75,6 @@ fn wish(body: &Value) -> Result<Wish, Complaint> {
         schema: schema(body),
         ..Wish::common(body)
     })
-}
-
-fn functions(body: &Value) -> Vec<Function> {
-    let tools = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let function = |tool: &Value| {
-        let function = tool.get("function")?;
-        let name = function.get("name")?.as_str()?.to_owned();
-        Some(Function {
-            name,
-            parameters: parameters(function),
-        })
-    };
-    tools.filter_map(function).collect()
 }
 
 fn schema(body: &Value) -> Option<Value> {

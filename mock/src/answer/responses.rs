@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::error::Complaint;
 use super::object::Object;
-use super::speech::{Choice, Function, Speech, Wish, any_object, content, parameters, speak};
+use super::speech::{Choice, Speech, Wish, any_object, content, functions, speak};
 use super::usage::{Told, cached};
 use super::{Body, Context, Event, Part, Question, models, prose, whole};
 use item::items;
@@ -125,7 +125,9 @@ fn wish(body: &Value) -> Result<Wish, Complaint> {
         said,
         input_tokens: of_items.sum::<u64>() + of_text + prose::tokens(instructions) + 3,
         limit: body.get("max_output_tokens").and_then(Value::as_u64),
-        functions: functions(body),
+        functions: functions(body, |tool| {
+            (tool.get("type")? == "function").then_some(tool)
+        }),
         choice: Choice::read(body.get("tool_choice"), |choice| {
             choice.get("name")?.as_str()
         }),
@@ -146,23 +148,6 @@ fn last_said(items: &[Value]) -> String {
         .rev()
         .find(|item| item.get("role") == Some(&json!("user")));
     content(user.and_then(|item| item.get("content")))
-}
-
-fn functions(body: &Value) -> Vec<Function> {
-    let tools = body
-        .get("tools")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let function = |tool: &Value| {
-        let is_function = tool.get("type")? == "function";
-        let name = tool.get("name")?.as_str()?.to_owned();
-        is_function.then(|| Function {
-            name,
-            parameters: parameters(tool),
-        })
-    };
-    tools.filter_map(function).collect()
 }
 
 fn schema(body: &Value) -> Option<Value> {

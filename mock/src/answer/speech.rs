@@ -272,12 +272,22 @@ pub(super) fn any_object() -> Value {
     json!({"type": "object", "properties": {"answer": {"type": "string"}}})
 }
 
-/// A function's parameters; a function without any takes an empty object.
-pub(super) fn parameters(function: &Value) -> Value {
-    function
-        .get("parameters")
-        .cloned()
-        .unwrap_or_else(|| json!({"type": "object"}))
+/// The functions among the tools; `definition` finds a tool's, if it is a function.
+pub(super) fn functions(
+    body: &Value,
+    definition: impl Fn(&Value) -> Option<&Value>,
+) -> Vec<Function> {
+    let tools = body.get("tools").and_then(Value::as_array);
+    let function = |tool: &Value| {
+        let function = definition(tool)?;
+        let parameters = function.get("parameters").cloned();
+        Some(Function {
+            name: function.get("name")?.as_str()?.to_owned(),
+            // A function without any takes an empty object.
+            parameters: parameters.unwrap_or_else(|| json!({"type": "object"})),
+        })
+    };
+    tools.into_iter().flatten().filter_map(function).collect()
 }
 
 /// The text of a message's content: a string, or the text parts of a list.
