@@ -42,10 +42,6 @@ pub(crate) struct Call {
     /// With its `?`; empty when there is none.
     pub(crate) query: String,
     pub(crate) started: Instant,
-    /// How often the caller's SDK has asked before: `x-stainless-retry-count`.
-    pub(crate) asked_before: u32,
-    /// How long the caller's SDK waits: `x-stainless-read-timeout`.
-    pub(crate) patience: Option<Duration>,
     /// The body's part of the budget, given back with the call.
     _held: Held,
 }
@@ -106,17 +102,24 @@ pub(crate) async fn read(
             .map(|query| format!("?{query}"))
             .unwrap_or_default(),
         started,
-        asked_before: headers::number(&head.headers, "x-stainless-retry-count").unwrap_or(0),
-        patience: patience(&head.headers),
         headers: head.headers,
         _held: budget,
     })
 }
 
-/// The SDKs write the number as they were given it: `600`, `0.5`, `20.0`.
-fn patience(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers::number(headers, "x-stainless-read-timeout")?;
-    Duration::try_from_secs_f64(seconds).ok()
+impl Call {
+    /// How often the caller's SDK has asked before: `x-stainless-retry-count`. Looked up where it matters,
+    /// after a failure.
+    pub(crate) fn asked_before(&self) -> u32 {
+        headers::number(&self.headers, "x-stainless-retry-count").unwrap_or(0)
+    }
+
+    /// How long the caller's SDK waits: `x-stainless-read-timeout`, likewise. The SDKs write the number as
+    /// they were given it: `600`, `0.5`, `20.0`.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let seconds: f64 = headers::number(&self.headers, "x-stainless-read-timeout")?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
 }
 
 async fn read_body(

@@ -43,8 +43,6 @@ pub(crate) struct Walk {
     waited: Duration,
     /// The bound of the whole call.
     deadline: Deadline,
-    /// Until when another attempt may start.
-    window_ends: Instant,
     last: Option<Failure>,
 }
 
@@ -83,14 +81,12 @@ pub(crate) enum Last {
 impl Walk {
     pub(crate) fn new(worker: Rc<Worker>, call: Call, candidates: Candidates) -> Self {
         let route = candidates.route();
-        let patience = call.patience.unwrap_or(Duration::MAX);
         Self {
             deadline: Deadline {
                 at: call.started + route.request_timeout,
                 bound: "the Route's timeouts.request",
                 limit: route.request_timeout,
             },
-            window_ends: call.started + route.window.min(patience),
             worker,
             call,
             candidates,
@@ -220,15 +216,20 @@ impl Walk {
         }
     }
 
+    /// Until when another attempt may start.
+    fn last_start(&self) -> Instant {
+        let window = self.candidates.route().window;
+        let patience = self.call.patience().unwrap_or(window);
+        (self.call.started + window.min(patience)).min(self.deadline.at)
+    }
+
     /// The candidate after a failure, within every bound.
     async fn after(&mut self, failure: Failure) -> Option<Candidate> {
         let cause = failure.cause;
         self.taken_on += u32::from(cause.was_taken_on());
         self.last = Some(failure);
         let now = Instant::now();
-        if now >= self.window_ends.min(self.deadline.at)
-            || self.taken_on >= self.candidates.route().max_attempts
-        {
+        if now >= self.last_start() || self.taken_on >= self.candidates.route().max_attempts {
             return None;
         }
         self.candidates.look_again(now);
@@ -248,13 +249,13 @@ impl Walk {
         let allowed = provider
             .retry
             .max_retries
-            .saturating_sub(self.call.asked_before);
+            .saturating_sub(self.call.asked_before());
         if self.repeats >= allowed || !provider.budget.withdraw() {
             return None;
         }
         let wait = retry::delay(provider.retry.backoff, self.repeats, fastrand::f64());
         let now = Instant::now();
-        if now + wait >= self.window_ends.min(self.deadline.at) {
+        if now + wait >= self.last_start() {
             return None;
         }
         self.repeats += 1;
@@ -276,8 +277,7 @@ impl Walk {
         self.candidates.look_again(now);
         let until = self.candidates.prospects().recovers_at?;
         let wait = until.saturating_duration_since(now);
-        let is_soon = wait <= WAIT_LIMIT.saturating_sub(self.waited)
-            && until < self.window_ends.min(self.deadline.at);
+        let is_soon = wait <= WAIT_LIMIT.saturating_sub(self.waited) && until < self.last_start();
         if !is_about_accounts || !is_soon {
             return None;
         }
