@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use weighbridge_mock::{Rule, Script};
 
-use crate::stack::{KEY, Stack, fault, key, provider, route, targets, two_accounts};
+use crate::stack::{KEY, Stack, chat, fault, key, provider, route, targets, two_accounts};
 
 /// The member that served each of `calls` calls, one after the other, by the answers' header `by`.
 async fn served(stack: &Stack, calls: usize, by: &str) -> Vec<String> {
@@ -170,6 +170,40 @@ async fn failing_first_attempts_do_not_bend_the_split() {
     assert_within_one(&at_once, &split);
     // What failed at the first went to its siblings, by their weights.
     assert_eq!([stack.seen(0), stack.seen(1), stack.seen(2)], [20, 20, 20]);
+}
+
+/// A narrowed key's set of backends is the very set that the other key's failures leave.
+#[tokio::test]
+async fn failovers_do_not_bend_the_split_of_calls_that_begin_with_the_same_set() {
+    const NARROWED: &str = "wb-test-narrowed-0123456789";
+    let resources = [
+        provider("one", 0, &[("used", 1), ("idle", 0)], ""),
+        provider("two", 1, &[("two", 1)], ""),
+        provider("three", 2, &[("three", 1)], ""),
+        route(
+            "chat",
+            "chat",
+            &targets(&[&[("one", 1), ("two", 1), ("three", 1)]]),
+        ),
+        key("team", KEY),
+        key("narrowed", NARROWED)
+            + "  accounts: [{namespace: default, provider: one, names: [idle]}]\n",
+    ];
+    let stack = Stack::start(3, &resources.concat()).await;
+    stack.providers[0].script(fault("status=500"));
+    let bearer = format!("Bearer {NARROWED}");
+    let mut narrowed = Vec::new();
+    for _ in 0..30 {
+        assert_eq!(stack.chat("chat").await.status, 200);
+        let headers = [("authorization", bearer.as_str())];
+        let answer = stack
+            .post_with("/v1/chat/completions", &chat("chat"), &headers)
+            .await;
+        assert_eq!(answer.header("x-weighbridge-attempts"), "1");
+        narrowed.push(answer.header("x-weighbridge-provider").to_owned());
+    }
+    assert!(stack.seen(0) >= 9, "the other key's calls failed over");
+    assert_within_one(&narrowed, &[("default/two", 1), ("default/three", 1)]);
 }
 
 #[tokio::test]
