@@ -122,18 +122,18 @@ impl Server {
     }
 
     /// Ends what serves after its answer, and the idle connections last: closing one races with its next
-    /// request, and by then most callers have moved on. True when none is left.
+    /// request, and by then most callers have moved on. One whose head is arriving is waited for: hyper
+    /// would close it as if it were idle. True when none is left.
     fn is_drained(&self) -> bool {
         let connections = self.connections.borrow();
-        let (busy, idle): (Vec<_>, Vec<_>) = connections
+        let activity = |connection: &Rc<Connection>| connection.activity().0;
+        let are_all_idle = connections
             .values()
-            .partition(|connection| connection.activity().0 != Activity::Idle);
-        let is_last_word = busy.is_empty();
-        for connection in busy
-            .into_iter()
-            .chain(idle.into_iter().filter(|_| is_last_word))
-        {
-            connection.end(End::Gracefully);
+            .all(|connection| activity(connection) == Activity::Idle);
+        for connection in connections.values() {
+            if are_all_idle || activity(connection) == Activity::Serving {
+                connection.end(End::Gracefully);
+            }
         }
         connections.is_empty()
     }

@@ -131,6 +131,30 @@ async fn an_idle_connection_is_closed_last_and_its_next_request_before_that_serv
 }
 
 #[tokio::test]
+async fn a_request_whose_head_is_still_arriving_is_served() {
+    let stack = start(0, 20).await;
+    let mut caller = Socket::connect(&stack).await;
+    // A second request: hyper takes a new connection for busy anyway.
+    assert_eq!(call(&mut caller).await.status, 200);
+    let request = request(chat("chat").to_string());
+    let (first, rest) = request.split_at(30);
+    caller.write(first).await;
+    // The head's first bytes have been read once a later connection's call is answered.
+    assert_eq!(call(&mut Socket::connect(&stack).await).await.status, 200);
+    assert_eq!(call(&mut Socket::connect(&stack).await).await.status, 200);
+    let mut leaving = Leaving::begin(stack).await;
+    leaving.until_closed().await;
+    // Longer than from one sweep of the worker to the next, which is when it looks who is left.
+    let still = tokio::time::timeout(Duration::from_millis(1_200), leaving.drain.join_next());
+    assert!(still.await.is_err(), "it left before the request was in");
+    caller.write(rest).await;
+    let answer = caller.answer().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("connection"), "close");
+    leaving.gone().await;
+}
+
+#[tokio::test]
 async fn running_answers_end_as_they_should() {
     let stack = start(0, 60).await;
     stack.providers[0].script(fault("words=80,event-delay=20ms"));
