@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use weighbridge_snapshot::FailoverReason;
+use weighbridge_snapshot::{FailoverReason, ObjectName};
 
 use crate::attempt::{Accepted, AcceptedBody, Attempt, Deadline};
 use crate::call::Call;
@@ -17,7 +17,7 @@ use crate::health::Refusal;
 use crate::plan::{Candidate, Plan, Reach};
 use crate::recorder::AttemptRecord;
 use crate::retry;
-use crate::runtime::Provider;
+use crate::runtime::{Account, Provider};
 use crate::worker::Worker;
 
 /// The longest that a call waits for a cool-down to end.
@@ -169,23 +169,18 @@ impl Walk {
             }
             Err(failure) => {
                 record.finish(failure.cause.outcome());
-                self.learn(&provider, candidate.account, failure, model);
+                self.learn(&provider.name, account, failure, model);
             }
         }
         self.candidates.pin(candidate);
-        Some(match result {
-            Ok(accepted) => Ok(self.reply(accepted, provider, candidate, deadline)),
-            Err(failure) => Err(failure),
-        })
+        let named = account.header.clone();
+        Some(result.map(|accepted| self.reply(accepted, provider, named, deadline)))
     }
 
     /// What a failure says about the account, for all requests.
-    fn learn(&self, provider: &Provider, account: usize, failure: &Failure, model: &str) {
-        let Some(account) = provider.accounts.get(account) else {
-            return;
-        };
+    fn learn(&self, provider: &ObjectName, account: &Account, failure: &Failure, model: &str) {
         let now = Instant::now();
-        let (provider, name) = (&provider.name, &account.name);
+        let name = &account.name;
         let cause = failure.cause;
         match cause {
             Cause::RateLimited(stated) => {
@@ -297,15 +292,13 @@ impl Walk {
         &self,
         mut accepted: Accepted,
         provider: Arc<Provider>,
-        candidate: Candidate,
+        account: HeaderValue,
         deadline: Deadline,
     ) -> Reply {
         let headers = &mut accepted.headers;
         name_route(headers, &self.candidates.route().header, self.attempts);
         headers.insert(PROVIDER, provider.header.clone());
-        if let Some(account) = provider.accounts.get(candidate.account) {
-            headers.insert(ACCOUNT, account.header.clone());
-        }
+        headers.insert(ACCOUNT, account);
         Reply {
             headers: accepted.headers,
             body: accepted.body,
