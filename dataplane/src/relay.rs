@@ -31,7 +31,7 @@ use crate::worker::Worker;
 /// An event longer than this is passed on before its end; breaking then can only be a reset.
 const WHOLE_EVENT_UP_TO_BYTES: usize = 64 << 10;
 
-/// The answer broke off; hyper resets the caller's connection.
+/// The answer broke off; hyper ends the caller's connection within the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer broke off")]
 pub(crate) struct BrokenOff;
